@@ -1,0 +1,308 @@
+"""When a session should be compacted before its context window overflows."""
+
+from collections.abc import Iterable
+from math import floor, inf
+from typing import ClassVar, Final, Literal
+
+import msgspec
+from reactivex import abc
+
+from operators import checks
+from operators.gauge import Accounting, Gauge, GaugeState, Reason, Sample, is_compaction
+from operators.lift import Operator
+from operators.per_session import Logic, per_session
+from streams.events import (
+    MessageUpdated,
+    Part,
+    PartUpdated,
+    SessionCompacted,
+    SessionEvent,
+    ToolExecuteAfter,
+)
+from streams.faults import Fault
+from streams.limits import ContextLimits, LimitKind
+
+__all__ = ["CompactionTrigger", "compaction_triggers", "threshold_tokens"]
+
+Cause = Reason | Literal["tool"]
+
+HOUR: Final = 3600.0
+CEILING: Final = 300.0
+"""Seconds after which somebody else's compaction without an end no longer holds a trigger back."""
+
+CHARACTERS_PER_TOKEN: Final = 4
+CALLS: Final = 256
+"""Tool outputs counted per session since the last measurement."""
+
+
+class CompactionTrigger(msgspec.Struct, frozen=True, gc=False):
+    """A session that should be compacted now.
+
+    Attributes:
+        session_id: The session.
+        at: Seconds, when it was decided.
+        cause: What it was decided on: a new ``sample``, a settled ``tool`` call, another ``model``, …
+        tokens: Tokens of the last prompt.
+        pending: Estimated tokens of tool output that the measurement does not have in it yet.
+        limit: The model's limit in tokens; None when an absolute threshold triggered without one.
+        limit_kind: Which limit that is.
+        ratio: ``tokens / limit``, not clamped; None without a limit.
+        threshold: The fraction asked for.
+        threshold_tokens: The tokens at which it triggers.
+        message_id: The answer that was measured.
+        provider_id: Of the model in use now.
+        model_id: Of the model in use now.
+        number: Which trigger of the session this is, from 1.
+    """
+
+    session_id: str
+    at: float
+    cause: Cause
+    tokens: int
+    pending: int
+    limit: int | None
+    limit_kind: LimitKind
+    ratio: float | None
+    threshold: float
+    threshold_tokens: int
+    message_id: str
+    provider_id: str
+    model_id: str
+    number: int
+
+
+class TriggerState(GaugeState):
+    """The gauge, what holds a trigger back, and tool output since the last measurement."""
+
+    session_id: str = ""
+    triggered: list[float] = []
+    number: int = 0
+    compacting: float = -inf
+    compaction_message: str = ""
+    outputs: dict[str, tuple[str, int]] = {}
+
+
+class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
+    """Decides at every measurement and every settled tool call."""
+
+    wants: ClassVar[tuple[type[SessionEvent], ...]] = (*Gauge.wants, PartUpdated, ToolExecuteAfter)
+
+    def __init__(
+        self,
+        gauge: Gauge,
+        *,
+        threshold: float,
+        cooldown: float,
+        absolute: int | None,
+        include_pending: bool,
+        max_per_hour: int | None,
+    ) -> None:
+        self._gauge = gauge
+        self._threshold = threshold
+        self._cooldown = cooldown
+        self._absolute = absolute
+        self._include_pending = include_pending
+        self._max_per_hour = max_per_hour
+
+    def start(self, session_id: str, now: float) -> TriggerState:
+        return TriggerState(session_id=session_id)
+
+    def on_event(
+        self, state: TriggerState, event: SessionEvent, now: float
+    ) -> Iterable[CompactionTrigger | Fault]:
+        cause = self._take(state, event, now)
+        return self._decide(state, cause, now) if cause is not None else ()
+
+    def _take(self, state: TriggerState, event: SessionEvent, now: float) -> Cause | None:
+        """Fold one event; says what to decide on, if anything."""
+        match event:
+            case PartUpdated():
+                return _part(state, event.part, now)
+            case ToolExecuteAfter():
+                _count_output(state, event.call_id, "", len(event.output))
+                return "tool"
+            case SessionCompacted():
+                state.compacting = -inf
+                state.outputs.clear()
+                self._gauge.take(state, event)
+                return None
+            case MessageUpdated() if is_compaction(event):
+                _watch_compaction(state, event, now)
+            case _:
+                pass
+        reason = self._gauge.take(state, event)
+        if reason == "sample":
+            _forget_measured(state)
+        return reason
+
+    def _decide(
+        self, state: TriggerState, cause: Cause, now: float
+    ) -> Iterable[CompactionTrigger | Fault]:
+        if self._held_back(state, now):
+            return
+        reading, faults = self._gauge.read(state, state.session_id, now)
+        yield from faults
+        sample, limit = reading.sample, reading.limit
+        if sample is None:
+            return
+        at_tokens = self._at_tokens(limit)
+        pending = sum(size for _, size in state.outputs.values()) // CHARACTERS_PER_TOKEN
+        if sample.tokens + (pending if self._include_pending else 0) >= at_tokens:
+            state.triggered.append(now)
+            state.number += 1
+            yield self._trigger(state, cause, now, sample, limit, pending)
+
+    def _held_back(self, state: TriggerState, now: float) -> bool:
+        triggered = state.triggered
+        while triggered and triggered[0] <= now - max(HOUR, self._cooldown):
+            del triggered[0]
+        if triggered and now < triggered[-1] + self._cooldown:
+            return True
+        last_hour = sum(at > now - HOUR for at in triggered)
+        if self._max_per_hour is not None and last_hour >= self._max_per_hour:
+            return True
+        return now < state.compacting + CEILING
+
+    def _at_tokens(self, limit: int | None) -> float:
+        """The lower of the two thresholds; without any, infinite."""
+        by_limit = inf if limit is None else threshold_tokens(self._threshold, limit)
+        return min(by_limit, inf if self._absolute is None else self._absolute)
+
+    def _trigger(
+        self,
+        state: TriggerState,
+        cause: Cause,
+        now: float,
+        sample: Sample,
+        limit: int | None,
+        pending: int,
+    ) -> CompactionTrigger:
+        return CompactionTrigger(
+            state.session_id,
+            now,
+            cause,
+            sample.tokens,
+            pending,
+            limit,
+            self._gauge.kind,
+            None if limit is None else sample.tokens / limit,
+            self._threshold,
+            int(self._at_tokens(limit)),
+            sample.message_id,
+            state.provider_id,
+            state.model_id,
+            state.number,
+        )
+
+
+def threshold_tokens(threshold: float, limit: int) -> int:
+    """The tokens at which a limit's fraction is reached: at least 1, at most ``limit``, monotone."""
+    return max(1, floor(threshold * limit + 1e-9))
+
+
+def _part(state: TriggerState, part: Part, now: float) -> Cause | None:
+    if part.type == "compaction" and part.message_id != state.compaction_message:
+        state.compaction_message = part.message_id
+        state.compacting = now
+    if part.state is None or part.state.status not in ("completed", "error"):
+        return None
+    size = len(bytes(part.state.output)) or len(part.state.error)
+    _count_output(state, part.call_id or part.id, part.message_id, size)
+    return "tool"
+
+
+def _watch_compaction(state: TriggerState, event: MessageUpdated, now: float) -> None:
+    """Somebody's compaction is running until it has finished or failed."""
+    over = event.completed is not None or event.error is not None
+    if over and (event.error is not None or event.finish == "error"):
+        state.compacting = -inf
+    elif not over and event.created > state.compacted and state.compacting == -inf:
+        state.compacting = now
+
+
+def _count_output(state: TriggerState, call_id: str, message_id: str, size: int) -> None:
+    if call_id in state.outputs or len(state.outputs) < CALLS:
+        message_id = message_id or state.outputs.get(call_id, ("", 0))[0]
+        state.outputs[call_id] = (message_id, size)
+
+
+def _forget_measured(state: TriggerState) -> None:
+    """A measurement has in it all output but that of the calls its own answer made."""
+    newest = state.samples[-1].message_id
+    state.outputs = {call: each for call, each in state.outputs.items() if each[0] == newest}
+
+
+def compaction_triggers(
+    limits: ContextLimits,
+    *,
+    threshold: float = 0.78,
+    cooldown: float = 60.0,
+    absolute: int | None = None,
+    include_pending: bool = False,
+    max_per_hour: int | None = None,
+    accounting: Accounting = "exclusive",
+    scheduler: abc.SchedulerBase | None = None,
+) -> Operator[CompactionTrigger]:
+    """Emits a ``CompactionTrigger`` when a session should be compacted before its window overflows.
+
+    Like ``filter`` and ``throttle_first`` on ``context_usage``, decided at every new measurement and at
+    every settled tool call. A measurement from before a compaction never triggers, nor does anything
+    while somebody's compaction is running.
+
+    Marbles (10 s a character)::
+
+        events  --a--t-----t--c--t--b--|
+        compaction_triggers(limits)
+        result  --x--------y--------z--|
+
+        a = assistant("s", "m1", input=160_000)
+        t = tool_after("s", "read", "call")
+        c = compacted("s")
+        b = assistant("s", "m2", input=156_000)
+        x: tokens=160_000, cause="sample", number=1, threshold_tokens=156_000
+        y: tokens=160_000, cause="tool", number=2
+        z: tokens=156_000, cause="sample", number=3
+
+    Args:
+        limits: Who knows the models' limits. Without a limit only ``absolute`` can trigger.
+        threshold: Fraction of the limit, above 0, at most 1. Default 0.78: opencode itself compacts
+            when the answer's reserve is touched, at about 0.8 to 0.96.
+        cooldown: Seconds after a trigger in which the session gets no other; 0 or more. Default 60.
+        absolute: Tokens, at least 1, that trigger whatever the limit. Default None.
+        include_pending: Add the estimated tokens of tool output that no measurement has in it yet
+            (characters / 4). Default False: act on what was measured.
+        max_per_hour: At most so many per session in any 3600 s, at least 1. Default None.
+        accounting: Whether ``input`` includes cached tokens; ``exclusive`` is opencode's way.
+        scheduler: The clock; see ``per_session``.
+
+    Returns:
+        An operator from events to ``CompactionTrigger``.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Memory: as ``context_usage``, the times of the last hour's triggers, and the sizes of up to 256 tool
+        outputs since the last measurement.
+    Time: no timer; the cooldown is compared.
+    On completion and error: nothing is pending.
+
+    Example:
+        >>> import operators as ops
+        >>> from streams import ContextLimits
+        >>> from streams.testing import assistant, outputs
+        >>> limits = ContextLimits({"anthropic/x": 200_000})
+        >>> events = [assistant("s", "m1", input=155_000), assistant("s", "m2", input=156_000)]
+        >>> [(each.message_id, each.ratio) for each in outputs(ops.compaction_triggers(limits), events)]
+        [('m2', 0.78)]
+
+    Source: field failures C1, C2, C5, C9, C10, C12, C13, C14, U3.
+    """
+    logic = CompactionTriggersLogic(
+        Gauge(limits, accounting),
+        threshold=checks.fraction("threshold", threshold),
+        cooldown=checks.seconds("cooldown", cooldown, zero=True),
+        absolute=None if absolute is None else checks.count("absolute", absolute),
+        include_pending=include_pending,
+        max_per_hour=None if max_per_hour is None else checks.count("max_per_hour", max_per_hour),
+    )
+    return per_session(logic, scheduler=scheduler)

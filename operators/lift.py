@@ -1,0 +1,187 @@
+"""The one place where a fold meets Rx: subscription, clock, timer, order and errors."""
+
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from typing import Generic, Protocol, TypeVar, cast
+
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+
+from operators.deadlines import Deadlines
+from streams.events import SessionEvent
+from streams.faults import Fault, Report, log_fault
+from streams.hub import EventHub
+from streams.schedulers import calling, daemon, seconds_of
+
+__all__ = ["Core", "Derived", "Operator", "lift"]
+
+_Out = TypeVar("_Out")
+_Out_co = TypeVar("_Out_co", covariant=True)
+
+Call = Callable[[SessionEvent, float], Iterable[_Out]]
+"""Takes an event and the time, returns outputs."""
+
+
+class Core(Protocol[_Out_co]):
+    """A fold over the whole stream, with no Rx, lock, clock or thread in it."""
+
+    deadlines: Deadlines
+
+    def calls(self) -> Mapping[type[SessionEvent], "Call[_Out_co]"]:
+        """What to call for which type of event; the nearest ancestor's call wins."""
+        ...
+
+    def fire(self, now: float) -> Iterable[_Out_co]:
+        """Some deadline has come."""
+        ...
+
+    def end(self, now: float) -> Iterable[_Out_co]:
+        """The stream is over: what was pending."""
+        ...
+
+
+class Derived(Observable[_Out_co]):
+    """What an operator returns: an Observable that knows the clock and the errors of its source."""
+
+    def __init__(
+        self,
+        subscribe: abc.Subscription[_Out_co],
+        scheduler: abc.SchedulerBase | None,
+        report: Report,
+    ) -> None:
+        super().__init__(subscribe)
+        self.scheduler = scheduler
+        self.report = report
+
+
+Operator = Callable[[Observable[SessionEvent]], Observable[_Out]]
+"""What ``pipe`` takes."""
+
+
+def lift(
+    make_core: Callable[[Report], Core[_Out]], scheduler: abc.SchedulerBase | None = None
+) -> Operator[_Out]:
+    """Turn a fold into an Rx operator. Each subscription folds on its own.
+
+    The clock is, in this order: ``scheduler``, the one given at ``subscribe``, the source's own (a
+    replay has one, and so has a hub made from it), ``streams.schedulers.daemon()``.
+
+    Args:
+        make_core: Makes a fresh fold; it is given where to report faults.
+        scheduler: The clock and the timers.
+    """
+
+    def operator(source: Observable[SessionEvent]) -> Observable[_Out]:
+        report = cast(Report, getattr(source, "report", log_fault))
+        source_scheduler = cast(abc.SchedulerBase | None, getattr(source, "scheduler", None))
+
+        def subscribe(
+            observer: abc.ObserverBase[_Out], subscribed: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            chosen = scheduler or subscribed or source_scheduler or daemon()
+            return _Run(make_core(report), observer, chosen, report).start(source)
+
+        return Derived(subscribe, scheduler or source_scheduler, report)
+
+    return operator
+
+
+class _Run(Generic[_Out]):
+    """One subscription: everything in it happens on the hub's strand, one thing at a time."""
+
+    def __init__(
+        self,
+        core: Core[_Out],
+        observer: abc.ObserverBase[_Out],
+        scheduler: abc.SchedulerBase,
+        report: Report,
+    ) -> None:
+        self._core = core
+        self._deadlines = core.deadlines
+        self._observer = observer
+        self._scheduler = scheduler
+        self._report = report
+        self._seconds = seconds_of(scheduler)
+        self._armed = inf
+        self._timer: abc.DisposableBase = Disposable()
+        self._stopped = False
+
+    def start(self, source: Observable[SessionEvent]) -> abc.DisposableBase:
+        """Listen to the source; one that is no hub gets a hub of its own in front of it."""
+        hub = source if isinstance(source, EventHub) else EventHub(source, scheduler=self._scheduler)
+        self._strand = hub.strand
+        calls = {kind: self._listener(call) for kind, call in self._core.calls().items()}
+        attached = hub.attach(calls, self._error, self._completed)
+        connected = Disposable() if hub is source else hub.connect()
+
+        def dispose() -> None:
+            self._stop()
+            attached.dispose()
+            connected.dispose()
+
+        return Disposable(dispose)
+
+    def _listener(self, call: "Call[_Out]") -> Callable[[SessionEvent], None]:
+        seconds, deadlines, emit = self._seconds, self._deadlines, self._emit
+
+        def listen(event: SessionEvent) -> None:
+            now = seconds()
+            if now >= deadlines.earliest:
+                emit(self._core.fire(now), now)
+            if outputs := call(event, now):
+                emit(outputs, now)
+            if deadlines.earliest != self._armed:
+                self._arm()
+
+        return listen
+
+    def _emit(self, outputs: Iterable[_Out], now: float) -> None:
+        for value in outputs:
+            if self._stopped:
+                return
+            try:
+                self._observer.on_next(value)
+            except Exception as error:
+                self._report(Fault("subscriber", getattr(value, "session_id", ""), now, error))
+
+    def _arm(self) -> None:
+        """Keep one timer, for the earliest deadline, and none while there is no deadline."""
+        self._timer.dispose()
+        due = self._armed = self._deadlines.earliest
+        if due == inf or self._stopped:
+            return
+        delay = max(0.0, due - self._seconds())
+        wake = calling(lambda: self._strand.run(self._fire, due))
+        self._timer = self._scheduler.schedule_relative(delay, wake)
+        if self._stopped:
+            self._timer.dispose()
+
+    def _fire(self, due: float) -> None:
+        """A scheduler may wake us a rounding error early: the time is then the one we asked for."""
+        if self._stopped or due != self._armed:
+            return
+        self._armed = inf
+        now = max(due, self._seconds())
+        self._emit(self._core.fire(now), now)
+        self._arm()
+
+    def _error(self, error: Exception) -> None:
+        self._finish(lambda: self._observer.on_error(error))
+
+    def _completed(self) -> None:
+        self._finish(self._observer.on_completed)
+
+    def _finish(self, last: Callable[[], None]) -> None:
+        """What was pending goes out first, then the end."""
+        if self._stopped:
+            return
+        now = self._seconds()
+        if now >= self._deadlines.earliest:
+            self._emit(self._core.fire(now), now)
+        self._emit(self._core.end(now), now)
+        self._stop()
+        last()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._timer.dispose()

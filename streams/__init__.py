@@ -1,0 +1,17 @@
+"""The nouns: what flows, where it comes from, where it goes, and by which clock."""
+
+from streams import events, opencode, recordings, schedulers
+from streams.faults import Fault
+from streams.hub import EventHub
+from streams.limits import ContextLimits, Limit
+
+__all__ = [
+    "ContextLimits",
+    "EventHub",
+    "Fault",
+    "Limit",
+    "events",
+    "opencode",
+    "recordings",
+    "schedulers",
+]

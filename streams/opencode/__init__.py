@@ -1,0 +1,5 @@
+"""opencode: what its server says, decoded."""
+
+from streams.opencode.wire import decode
+
+__all__ = ["decode"]

@@ -1,0 +1,140 @@
+"""The wire: the bytes of one SSE ``data:`` payload to one ``SessionEvent``. Pure; never raises.
+
+Dialects, told apart by the payload itself: ``/event`` (``{id, type, properties}``, or without the
+id), ``/global/event`` (the same inside ``{directory, payload}``), ``/api/event`` (``data`` in place of
+``properties``), and our own encoding of events that came from no wire (``{"kind": …}``).
+
+One typed union reads the payload in one pass, and of it only the fields that something derives from;
+what it rejects is looked at again, slowly, to say whether it is unknown or malformed.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, Union, cast
+
+import msgspec
+
+from streams import events as ev
+from streams.events import SessionEvent
+from streams.opencode.payloads import PROPERTIES, Properties, Sync, WrongShape
+
+__all__ = ["MAX_BYTES", "decode", "encode"]
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Default size in bytes above which a payload is not decoded."""
+
+KEPT_OF_OVERSIZED: Final = 1024
+
+
+class _Payload(Protocol):
+    """One event on the wire; ``type`` has chosen the type of its body."""
+
+    id: str
+    properties: Properties | None
+    data: Properties | None
+
+
+class _Envelope(Protocol):
+    payload: _Payload
+
+
+def _payload_type(tag: str, body: type[Properties], name: str = "properties") -> Any:  # noqa: ANN401
+    fields = [("id", str, ""), ("properties", body | None, None), ("data", body | None, None)]
+    rename = {"properties": name}
+    return msgspec.defstruct(tag, fields, tag_field="type", tag=tag, rename=rename, gc=False)
+
+
+def _any_of(types: Iterable[type]) -> Any:  # noqa: ANN401
+    return Union[tuple(types)]  # noqa: UP007
+
+
+_PAYLOADS: Final = [_payload_type(*entry) for entry in PROPERTIES.items()]
+_UNION: Final = _any_of([*_PAYLOADS, _payload_type("sync", Sync, "syncEvent")])
+_ENVELOPE: Final = msgspec.defstruct("Envelope", [("payload", _UNION)], gc=False)
+_OWN: Final = _any_of(ev.KINDS)
+
+_ENVELOPED: Final = (b'{"directory"', b'{"payload"')
+_OURS: Final = b'{"kind"'
+
+_plain = cast(Callable[[bytes], _Payload], msgspec.json.Decoder(_UNION).decode)
+_enveloped = cast(Callable[[bytes], _Envelope], msgspec.json.Decoder(_ENVELOPE).decode)
+_own = cast(Callable[[bytes], SessionEvent], msgspec.json.Decoder(_OWN).decode)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode(payload: bytes, at: float = 0.0, *, max_bytes: int = MAX_BYTES) -> SessionEvent:
+    """Decode one payload.
+
+    Args:
+        payload: The JSON text of one event, UTF-8.
+        at: Seconds, when it was received; becomes the event's ``at``.
+        max_bytes: Payloads larger than this are not decoded. Default 16 MiB.
+
+    Returns:
+        The event. A type that nothing derives from gives ``UnknownEvent``. What is no JSON object, has
+        fields of the wrong type, names no session where one belongs, or is too large gives
+        ``MalformedEvent`` with the reason. It never raises.
+    """
+    if len(payload) > max_bytes:
+        reason = f"oversized: {len(payload)} bytes, at most {max_bytes} are decoded"
+        return ev.MalformedEvent("", at, "", payload[:KEPT_OF_OVERSIZED], reason)
+    try:
+        wire = _enveloped(payload).payload if payload.startswith(_ENVELOPED) else _plain(payload)
+        body = wire.properties or wire.data
+        if body is not None:
+            return body.event(at, wire.id, payload)
+    except (ValueError, RecursionError):
+        pass  # not lost: looked at again
+    return _second_look(payload, at)
+
+
+def encode(event: SessionEvent) -> bytes:
+    """The bytes that ``decode`` reads back: the payload it came from, else our own encoding."""
+    return event.raw or _encode(event)
+
+
+def _second_look(payload: bytes, at: float) -> SessionEvent:
+    """Say what a payload is that the union did not take."""
+    try:
+        if payload.startswith(_OURS):
+            return _own(payload)
+        fields = _fields(payload)
+        inner = fields.get("payload")
+        if inner is not None:
+            fields = _fields(inner)
+        return _by_fields(fields, bytes(inner or payload), at, payload)
+    except (ValueError, RecursionError) as error:
+        return ev.MalformedEvent("", at, "", payload, str(error))
+
+
+def _by_fields(fields: dict[str, msgspec.Raw], inner: bytes, at: float, raw: bytes) -> SessionEvent:
+    """A payload of a known type must decode; without a body its fields lie beside the type."""
+    kind = _text(fields["type"]) if "type" in fields else ""
+    event_id = _text_or_empty(fields.get("id"))
+    body = fields.get("properties") or fields.get("data")
+    properties = PROPERTIES.get(kind)
+    if not kind:
+        raise WrongShape("no type")
+    if properties is None:
+        of_session = _fields_or_none(body).get("sessionID") if body else None
+        return ev.UnknownEvent(_text_or_empty(of_session), at, event_id, raw, kind)
+    try:
+        decoded = msgspec.json.decode(body or inner, type=properties)
+        return decoded.event(at, event_id, raw)
+    except ValueError as error:
+        raise WrongShape(f"{kind}: {error}") from None
+
+
+def _fields_or_none(body: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return _fields(body)
+    except ValueError:
+        return {}
+
+
+def _text_or_empty(raw: msgspec.Raw | None) -> str:
+    try:
+        return "" if raw is None else _text(raw)
+    except ValueError:
+        return ""
