@@ -47,7 +47,7 @@ class Expiry:
 
     def __init__(self, ttl: float, busy_ttl: float) -> None:
         self.deadlines = Deadlines()
-        self.sessions: dict[str, Activity] = {}
+        self.states: dict[str, Activity] = {}
         self._ttl = ttl
         self._busy_ttl = busy_ttl
         self._deleted: dict[str, float] = {}
@@ -70,7 +70,7 @@ class Expiry:
 
     def touch(self, event: SessionEvent, now: float) -> _Events:
         """Any event of a session renews its time to live: O(1), no timer is moved."""
-        activity = self.sessions.get(event.session_id)
+        activity = self.states.get(event.session_id)
         if activity is not None:
             activity.last = now
         elif event.session_id:
@@ -80,24 +80,24 @@ class Expiry:
     def fire(self, now: float) -> _Events:
         expired: list[SessionEvent] = []
         for session_id in self.deadlines.due(now):
-            activity = self.sessions[session_id]
+            activity = self.states[session_id]
             deadline = self._deadline(activity)
             if deadline > now:
                 self._look_again(session_id, deadline)
             else:
-                del self.sessions[session_id]
+                del self.states[session_id]
                 expired.append(SessionExpired(session_id, now, idle=now - activity.last))
         return expired
 
     def end(self, now: float) -> _Events:
-        self.sessions.clear()
+        self.states.clear()
         return ()
 
     def _heard_of(self, session_id: str, now: float) -> Activity | None:
         """State for a session not known yet, unless it was deleted: its stragglers only pass."""
         if now < self._deleted.get(session_id, -inf) + TOMBSTONE:
             return None
-        activity = self.sessions[session_id] = Activity(now)
+        activity = self.states[session_id] = Activity(now)
         self._look_again(session_id, now + self._ttl)
         return activity
 
@@ -110,7 +110,7 @@ class Expiry:
 
     def _renew(self, event: SessionEvent, now: float) -> Activity | None:
         self.touch(event, now)
-        return self.sessions.get(event.session_id)
+        return self.states.get(event.session_id)
 
     def _status(self, event: SessionEvent, now: float) -> _Events:
         if (activity := self._renew(event, now)) and isinstance(event, SessionStatus):
@@ -145,7 +145,7 @@ class Expiry:
         return self.touch(event, now)
 
     def _gone(self, event: SessionEvent, now: float) -> _Events:
-        self.sessions.pop(event.session_id, None)
+        self.states.pop(event.session_id, None)
         self.deadlines.forget(event.session_id)
         if isinstance(event, SessionDeleted):
             self._bury(event.session_id, now)
@@ -160,7 +160,7 @@ class Expiry:
 
     def _reconnected(self, event: SessionEvent, now: float) -> _Events:
         """What was busy before a gap may have ended in it: from here the plain time to live counts."""
-        for session_id, activity in self.sessions.items():
+        for session_id, activity in self.states.items():
             if activity.busy or activity.requests:
                 activity.busy, activity.requests = False, ()
                 activity.last = now
