@@ -11,6 +11,7 @@ import msgspec
 
 __all__ = [
     "AgentError",
+    "Cache",
     "Heartbeat",
     "LimitsChanged",
     "MalformedEvent",
@@ -36,6 +37,7 @@ __all__ = [
     "SessionUpdated",
     "StreamConnected",
     "StreamGap",
+    "Times",
     "Todo",
     "TodosUpdated",
     "Tokens",
@@ -48,7 +50,25 @@ __all__ = [
 NO_RAW: Final = msgspec.Raw()
 
 
-class SessionEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind"):
+def wire_name(name: str) -> str:
+    """A field's name in opencode's JSON: session_id -> sessionID, status_code -> statusCode."""
+    head, *rest = name.split("_")
+    return head + "".join("ID" if word == "id" else word.capitalize() for word in rest)
+
+
+def _event_name(name: str) -> str:
+    """The same, but what we add to an event can never be taken for something that the agent said."""
+    return f"@{name}" if name in ("at", "event_id", "raw") else wire_name(name)
+
+
+class SessionEvent(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+    rename=_event_name,
+    tag_field="kind",
+):
     """What every event has.
 
     Attributes:
@@ -75,15 +95,47 @@ class SessionEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 # --- values inside events -------------------------------------------------------------------------
 
 
-class Tokens(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class _Value(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename=wire_name):
+    """Decoded straight from the wire: its fields are the wire's, its times are milliseconds."""
+
+
+class Times(_Value, frozen=True, gc=False):
+    """Milliseconds since the epoch; the things that have times give them in seconds."""
+
+    start: float | None = None
+    end: float | None = None
+
+
+class Cache(_Value, frozen=True, gc=False):
+    """Prompt tokens that the provider had, or has now, in its cache."""
+
+    read: int = 0
+    write: int = 0
+
+
+class Tokens(_Value, frozen=True, gc=False):
     """Token counts of one model answer. ``input`` excludes cached tokens in opencode's own counting."""
 
     input: int = 0
     output: int = 0
     reasoning: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
+    cache: Cache = Cache()
     total: int | None = None
+
+    @property
+    def cache_read(self) -> int:
+        """Prompt tokens read from the cache."""
+        return self.cache.read
+
+    @property
+    def cache_write(self) -> int:
+        """Prompt tokens written to the cache."""
+        return self.cache.write
+
+
+def seconds(milliseconds: float | None) -> float | None:
+    """A time of the wire as a time of ours."""
+    return None if milliseconds is None else milliseconds / 1000
 
 
 class AgentError(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -95,7 +147,7 @@ class AgentError(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     retryable: bool | None = None
 
 
-class ToolState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class ToolState(_Value, frozen=True, gc=False):
     """State of one tool call. ``input``, ``output`` and ``metadata`` stay JSON bytes until asked for."""
 
     status: str = ""
@@ -104,11 +156,20 @@ class ToolState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     metadata: msgspec.Raw = NO_RAW
     error: str = ""
     title: str = ""
-    started: float | None = None
-    ended: float | None = None
+    time: Times = Times()
+
+    @property
+    def started(self) -> float | None:
+        """Seconds since the epoch, by the agent's clock."""
+        return seconds(self.time.start)
+
+    @property
+    def ended(self) -> float | None:
+        """Seconds since the epoch, by the agent's clock."""
+        return seconds(self.time.end)
 
 
-class Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Part(_Value, frozen=True, gc=False):
     """One part of a message: text, reasoning, a tool call, a step's end, a compaction mark, …"""
 
     id: str = ""
@@ -123,11 +184,21 @@ class Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cost: float = 0.0
     tokens: Tokens | None = None
     auto: bool = False
-    started: float | None = None
-    ended: float | None = None
+    time: Times = Times()
+    session_id: str = ""
+
+    @property
+    def started(self) -> float | None:
+        """Seconds since the epoch, by the agent's clock."""
+        return seconds(self.time.start)
+
+    @property
+    def ended(self) -> float | None:
+        """Seconds since the epoch, by the agent's clock."""
+        return seconds(self.time.end)
 
 
-class Todo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Todo(_Value, frozen=True, gc=False):
     """One entry of a todo list. opencode's todos have no ``id``."""
 
     content: str = ""

@@ -76,7 +76,7 @@ def assistant(
 ) -> ev.MessageUpdated:
     """An assistant message, finished unless ``finish=""``. ``created`` defaults to when it plays."""
     provider_id, _, model_id = model.partition("/")
-    counted = ev.Tokens(input, output, reasoning, cache_read, cache_write)
+    counted = ev.Tokens(input, output, reasoning, ev.Cache(cache_read, cache_write))
     return ev.MessageUpdated(
         session_id,
         message_id=message_id,

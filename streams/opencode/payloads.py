@@ -5,12 +5,12 @@ All times on the wire are milliseconds; ``session.next.*`` also writes them as I
 """
 
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from streams import events as ev
-from streams.events import NO_RAW, SessionEvent
+from streams.events import NO_RAW, SessionEvent, wire_name
 
 __all__ = ["PROPERTIES", "Properties", "Sync", "WrongShape"]
 
@@ -19,13 +19,7 @@ class WrongShape(ValueError):
     """JSON of the right types that still does not say what its event needs."""
 
 
-def _wire_name(name: str) -> str:
-    """session_id -> sessionID, status_code -> statusCode."""
-    head, *rest = name.split("_")
-    return head + "".join("ID" if word == "id" else word.capitalize() for word in rest)
-
-
-class _Object(msgspec.Struct, frozen=True, gc=False, rename=_wire_name):
+class _Object(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
     """A part of a payload."""
 
 
@@ -43,31 +37,9 @@ class _Time(_Object, frozen=True):
     updated: float = 0
     completed: float | None = None
     archived: float | None = None
-    start: float | None = None
-    end: float | None = None
 
 
 _NO_TIME: Final = _Time()
-
-
-class _Cache(_Object, frozen=True):
-    read: int = 0
-    write: int = 0
-
-
-_NO_CACHE: Final = _Cache()
-
-
-class _Tokens(_Object, frozen=True):
-    input: int = 0
-    output: int = 0
-    reasoning: int = 0
-    cache: _Cache = _NO_CACHE
-    total: int | None = None
-
-    def value(self) -> ev.Tokens:
-        cache = self.cache
-        return ev.Tokens(self.input, self.output, self.reasoning, cache.read, cache.write, self.total)
 
 
 class _ErrorData(_Object, frozen=True):
@@ -99,6 +71,7 @@ class _Model(_Object, frozen=True):
 
 
 _NO_MODEL: Final = _Model()
+_TRUE: Final = msgspec.Raw(b"true")
 
 
 class _Revert(_Object, frozen=True):
@@ -115,7 +88,7 @@ class _SessionInfo(_Object, frozen=True):
     model: _Model | None = None
     revert: _Revert | None = None
     cost: float = 0
-    tokens: _Tokens | None = None
+    tokens: ev.Tokens | None = None
 
 
 class _MessageInfo(_Object, frozen=True):
@@ -124,74 +97,15 @@ class _MessageInfo(_Object, frozen=True):
     role: str = ""
     time: _Time = _NO_TIME
     finish: str | None = None
-    tokens: _Tokens | None = None
+    tokens: ev.Tokens | None = None
     provider_id: str = ""
     model_id: str = ""
     model: _Model | None = None
     agent: str | None = None
-    summary: Any = None
+    summary: msgspec.Raw = NO_RAW
     cost: float = 0
     error: _Error | None = None
     parent_id: str = ""
-
-
-class _ToolState(_Object, frozen=True):
-    status: str = ""
-    input: msgspec.Raw = NO_RAW
-    output: msgspec.Raw = NO_RAW
-    metadata: msgspec.Raw = NO_RAW
-    error: str = ""
-    title: str = ""
-    time: _Time = _NO_TIME
-
-    def value(self) -> ev.ToolState:
-        time = self.time
-        return ev.ToolState(
-            self.status,
-            self.input,
-            self.output,
-            self.metadata,
-            self.error,
-            self.title,
-            _seconds(time.start),
-            _seconds(time.end),
-        )
-
-
-class _Part(_Object, frozen=True):
-    id: str = ""
-    session_id: str = ""
-    message_id: str = ""
-    type: str = ""
-    text: str = ""
-    synthetic: bool | None = None
-    tool: str = ""
-    call_id: str = ""
-    state: _ToolState | None = None
-    reason: str = ""
-    cost: float = 0
-    tokens: _Tokens | None = None
-    auto: bool = False
-    time: _Time = _NO_TIME
-
-    def value(self) -> ev.Part:
-        state, tokens, time = self.state, self.tokens, self.time
-        return ev.Part(
-            self.id,
-            self.message_id,
-            self.type,
-            self.text,
-            self.synthetic or False,
-            self.tool,
-            self.call_id,
-            None if state is None else state.value(),
-            self.reason,
-            self.cost,
-            None if tokens is None else tokens.value(),
-            self.auto,
-            _seconds(time.start),
-            _seconds(time.end),
-        )
 
 
 class _Status(_Object, frozen=True):
@@ -251,7 +165,7 @@ class _Created(Properties, frozen=True, kw_only=True):
             model.id or model.model_id,
             info.revert.message_id if info.revert else "",
             info.cost,
-            None if tokens is None else tokens.value(),
+            tokens,
         )
 
 
@@ -280,16 +194,6 @@ class _StatusChanged(Properties, frozen=True, kw_only=True):
         return ev.SessionStatus(
             session_id, at, event_id, raw, status.type, status.attempt, status.message, upcoming
         )
-
-
-class _Idle(Properties, frozen=True):
-    def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        return ev.SessionIdle(self.session(), at, event_id, raw)
-
-
-class _Compacted(Properties, frozen=True):
-    def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        return ev.SessionCompacted(self.session(), at, event_id, raw)
 
 
 class _Failed(Properties, frozen=True):
@@ -321,68 +225,18 @@ class _Message(Properties, frozen=True, kw_only=True):
             time.created / 1000,
             _seconds(time.completed),
             info.finish or "",
-            None if tokens is None else tokens.value(),
+            tokens,
             info.provider_id or model.provider_id,
             info.model_id or model.model_id or model.id,
             info.agent or "",
-            info.summary is True,
+            info.summary == _TRUE,
             info.cost,
             None if error is None else error.value(),
             info.parent_id,
         )
 
 
-class _PartChanged(Properties, frozen=True, kw_only=True):
-    part: _Part
-
-    def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        part = self.part
-        session_id = self.session(part.session_id)
-        return ev.PartUpdated(session_id, at, event_id, raw, part.value())
-
-
-class _Delta(Properties, frozen=True):
-    message_id: str = ""
-    part_id: str = ""
-    field: str = ""
-    delta: str = ""
-
-    def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        return ev.PartDelta(
-            self.session_id or self.session(),
-            at,
-            event_id,
-            raw,
-            self.message_id,
-            self.part_id,
-            self.field,
-            self.delta,
-        )
-
-
-class _MessageGone(Properties, frozen=True):
-    message_id: str = ""
-
-    def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        return ev.MessageRemoved(self.session(), at, event_id, raw, self.message_id)
-
-
-class _PartGone(Properties, frozen=True):
-    message_id: str = ""
-    part_id: str = ""
-
-    def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        return ev.PartRemoved(self.session(), at, event_id, raw, self.message_id, self.part_id)
-
-
 # --- todos, permissions, questions ----------------------------------------------------------------
-
-
-class _Todos(Properties, frozen=True, kw_only=True):
-    todos: tuple[ev.Todo, ...]
-
-    def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        return ev.TodosUpdated(self.session(), at, event_id, raw, self.todos)
 
 
 class _Permission(Properties, frozen=True):
@@ -447,6 +301,12 @@ class _Next(Properties, frozen=True):
     def time(self) -> float:
         return _seconds(self.timestamp) or 0.0
 
+    def start(self) -> ev.Times:
+        return ev.Times(start=self.time() * 1000)
+
+    def end(self) -> ev.Times:
+        return ev.Times(end=self.time() * 1000)
+
 
 class _Prompted(_Next, frozen=True):
     message_id: str = ""
@@ -479,7 +339,7 @@ class _StepEnded(_Next, frozen=True):
 
     finish: str = ""
     cost: float = 0
-    tokens: _Tokens | None = None
+    tokens: ev.Tokens | None = None
 
     def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
         return ev.MessageUpdated(
@@ -491,7 +351,7 @@ class _StepEnded(_Next, frozen=True):
             "assistant",
             completed=self.time(),
             finish=self.finish,
-            tokens=self.tokens.value() if self.tokens else None,
+            tokens=self.tokens,
             cost=self.cost,
         )
 
@@ -503,7 +363,7 @@ class _TextStarted(_Next, frozen=True):
         return f"{self.assistant_message_id}:{self.text_id}"
 
     def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        part = ev.Part(self.part_id(), self.assistant_message_id, "text", started=self.time())
+        part = ev.Part(self.part_id(), self.assistant_message_id, "text", time=self.start())
         return ev.PartUpdated(self.session(), at, event_id, raw, part)
 
 
@@ -512,7 +372,7 @@ class _TextEnded(_TextStarted, frozen=True):
 
     def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
         message_id = self.assistant_message_id
-        part = ev.Part(self.part_id(), message_id, "text", self.text, ended=self.time())
+        part = ev.Part(self.part_id(), message_id, "text", self.text, time=self.end())
         return ev.PartUpdated(self.session(), at, event_id, raw, part)
 
 
@@ -546,11 +406,10 @@ class _Tool(_Next, frozen=True):
     status: ClassVar[str] = "pending"
 
     def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        status, time = self.status, self.time()
+        status = self.status
         error = self.error.value().message if isinstance(self.error, _Error) else self.error or ""
-        started = time if status == "running" else None
-        ended = time if status in ("completed", "error") else None
-        state = ev.ToolState(status, self.input, self.content, self.structured, error, "", started, ended)
+        time = self.start() if status in ("pending", "running") else self.end()
+        state = ev.ToolState(status, self.input, self.content, self.structured, error, "", time)
         part = ev.Part(
             self.call_id,
             self.assistant_message_id,
@@ -612,21 +471,21 @@ class Sync(Properties, frozen=True):
         return ev.UnknownEvent(self.aggregate_id, at, event_id, raw, "sync")
 
 
-PROPERTIES: Final[dict[str, type[Properties]]] = {
+PROPERTIES: Final[dict[str, type[Properties] | type[SessionEvent]]] = {
     "session.created": _Created,
     "session.updated": _Updated,
     "session.deleted": _Deleted,
     "session.status": _StatusChanged,
-    "session.idle": _Idle,
-    "session.compacted": _Compacted,
+    "session.idle": ev.SessionIdle,
+    "session.compacted": ev.SessionCompacted,
     "session.error": _Failed,
     "session.diff": _Diff,
     "message.updated": _Message,
-    "message.removed": _MessageGone,
-    "message.part.updated": _PartChanged,
-    "message.part.delta": _Delta,
-    "message.part.removed": _PartGone,
-    "todo.updated": _Todos,
+    "message.removed": ev.MessageRemoved,
+    "message.part.updated": ev.PartUpdated,
+    "message.part.delta": ev.PartDelta,
+    "message.part.removed": ev.PartRemoved,
+    "todo.updated": ev.TodosUpdated,
     "permission.asked": _Permission,
     "permission.replied": _PermissionReply,
     "question.asked": _Question,

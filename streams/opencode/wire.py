@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, Union, cast
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from streams import events as ev
 from streams.events import SessionEvent
@@ -29,15 +30,15 @@ class _Payload(Protocol):
     """One event on the wire; ``type`` has chosen the type of its body."""
 
     id: str
-    properties: Properties | None
-    data: Properties | None
+    properties: SessionEvent | Properties | None
+    data: SessionEvent | Properties | None
 
 
 class _Envelope(Protocol):
     payload: _Payload
 
 
-def _payload_type(tag: str, body: type[Properties], name: str = "properties") -> Any:  # noqa: ANN401
+def _payload_type(tag: str, body: type[SessionEvent | Properties], name: str = "properties") -> Any:  # noqa: ANN401
     fields = [("id", str, ""), ("properties", body | None, None), ("data", body | None, None)]
     rename = {"properties": name}
     return msgspec.defstruct(tag, fields, tag_field="type", tag=tag, rename=rename, gc=False)
@@ -52,7 +53,9 @@ _UNION: Final = _any_of([*_PAYLOADS, _payload_type("sync", Sync, "syncEvent")])
 _ENVELOPE: Final = msgspec.defstruct("Envelope", [("payload", _UNION)], gc=False)
 _OWN: Final = _any_of(ev.KINDS)
 
-_ENVELOPED: Final = (b'{"directory"', b'{"payload"')
+_ENVELOPED: Final = b"dp"
+"""Third byte of ``{"directory"``, ``{"payload"`` and ``{"project"``: a guess that costs nothing."""
+_EVENTS: Final = frozenset(ev.KINDS)
 _OURS: Final = b'{"kind"'
 
 _plain = cast(Callable[[bytes], _Payload], msgspec.json.Decoder(_UNION).decode)
@@ -80,11 +83,11 @@ def decode(payload: bytes, at: float = 0.0, *, max_bytes: int = MAX_BYTES) -> Se
         reason = f"oversized: {len(payload)} bytes, at most {max_bytes} are decoded"
         return ev.MalformedEvent("", at, "", payload[:KEPT_OF_OVERSIZED], reason)
     try:
-        wire = _enveloped(payload).payload if payload.startswith(_ENVELOPED) else _plain(payload)
+        wire = _enveloped(payload).payload if payload[2] in _ENVELOPED else _plain(payload)
         body = wire.properties or wire.data
         if body is not None:
-            return body.event(at, wire.id, payload)
-    except (ValueError, RecursionError):
+            return _received(body, at, wire.id, payload)
+    except (ValueError, IndexError, RecursionError):
         pass  # not lost: looked at again
     return _second_look(payload, at)
 
@@ -92,6 +95,21 @@ def decode(payload: bytes, at: float = 0.0, *, max_bytes: int = MAX_BYTES) -> Se
 def encode(event: SessionEvent) -> bytes:
     """The bytes that ``decode`` reads back: the payload it came from, else our own encoding."""
     return event.raw or _encode(event)
+
+
+def _received(body: SessionEvent | Properties, at: float, event_id: str, raw: bytes) -> SessionEvent:
+    """Most bodies are the event itself and want only what we add; making a copy would cost double."""
+    if type(body) not in _EVENTS:
+        return cast(Properties, body).event(at, event_id, raw)
+    event = cast(SessionEvent, body)
+    if type(event) is ev.PartUpdated and event.part.session_id:
+        force_setattr(event, "session_id", event.part.session_id)
+    if not event.session_id:
+        raise WrongShape("no session id")
+    force_setattr(event, "at", at)
+    force_setattr(event, "event_id", event_id)
+    force_setattr(event, "raw", raw)
+    return event
 
 
 def _second_look(payload: bytes, at: float) -> SessionEvent:
@@ -121,7 +139,7 @@ def _by_fields(fields: dict[str, msgspec.Raw], inner: bytes, at: float, raw: byt
         return ev.UnknownEvent(_text_or_empty(of_session), at, event_id, raw, kind)
     try:
         decoded = msgspec.json.decode(body or inner, type=properties)
-        return decoded.event(at, event_id, raw)
+        return _received(decoded, at, event_id, raw)
     except ValueError as error:
         raise WrongShape(f"{kind}: {error}") from None
 
