@@ -17,40 +17,41 @@ class Deadlines:
     Time: setting an earlier one O(log n), a later one O(1), forgetting O(1).
     """
 
-    __slots__ = ("_armed", "_heap", "earliest")
+    __slots__ = ("_heap", "armed", "earliest")
 
     def __init__(self) -> None:
         self.earliest = inf
         """When to look next: never later than the first deadline, and infinite when there is none."""
         self._heap: list[tuple[float, str]] = []
-        self._armed: dict[str, float] = {}
+        self.armed: dict[str, float] = {}
+        """When each key is to be looked at next."""
 
     def __len__(self) -> int:
-        return len(self._armed)
+        return len(self.armed)
 
     def set(self, key: str, deadline: float | None) -> None:
         """Look at ``key`` when ``deadline`` comes, or not at all."""
         if deadline is None:
             self.forget(key)
             return
-        armed = self._armed.get(key)
+        armed = self.armed.get(key)
         if armed is not None and armed <= deadline:
             return
-        self._armed[key] = deadline
+        self.armed[key] = deadline
         heap = self._heap
-        if len(heap) > 64 + 2 * len(self._armed):
+        if len(heap) > 64 + 2 * len(self.armed):
             self._sweep()
         heapq.heappush(heap, (deadline, key))
         self.earliest = heap[0][0]
 
     def forget(self, key: str) -> None:
         """``key`` has no deadline any more."""
-        if self._armed.pop(key, None) is not None:
+        if self.armed.pop(key, None) is not None:
             self._rest_if_empty()
 
     def due(self, now: float) -> Iterator[str]:
         """Take out the keys to look at, earliest first. Each needs a new deadline to come up again."""
-        heap, armed = self._heap, self._armed
+        heap, armed = self._heap, self.armed
         while heap and heap[0][0] <= now:
             deadline, key = heapq.heappop(heap)
             self.earliest = heap[0][0] if heap else inf
@@ -60,10 +61,10 @@ class Deadlines:
         self._rest_if_empty()
 
     def _rest_if_empty(self) -> None:
-        if not self._armed:
+        if not self.armed:
             self._heap.clear()
             self.earliest = inf
 
     def _sweep(self) -> None:
-        self._heap[:] = [(at, key) for at, key in self._heap if self._armed.get(key) == at]
+        self._heap[:] = [(at, key) for at, key in self._heap if self.armed.get(key) == at]
         heapq.heapify(self._heap)

@@ -10,7 +10,7 @@ from reactivex.disposable import Disposable
 from operators.deadlines import Deadlines
 from streams.events import SessionEvent
 from streams.faults import Fault, Report, log_fault
-from streams.hub import EventHub
+from streams.hub import EventHub, Follower
 from streams.schedulers import calling, daemon, seconds_of
 
 __all__ = ["Core", "Derived", "Operator", "lift"]
@@ -105,37 +105,33 @@ class _Run(Generic[_Out]):
         self._armed = inf
         self._timer: abc.DisposableBase = Disposable()
         self._stopped = False
+        self._same_clock = True
 
     def start(self, source: Observable[SessionEvent]) -> abc.DisposableBase:
         """Listen to the source; one that is no hub gets a hub of its own in front of it."""
-        hub = source if isinstance(source, EventHub) else EventHub(source, scheduler=self._scheduler)
+        own = not isinstance(source, EventHub)
+        hub = EventHub(source, scheduler=self._scheduler) if own else source
         self._strand = hub.strand
-        calls = {kind: self._listener(call) for kind, call in self._core.calls().items()}
-        attached = hub.attach(calls, self._error, self._completed)
-        connected = Disposable() if hub is source else hub.connect()
+        self._same_clock = hub.clock is self._scheduler
+        following = hub.follow(cast(Follower, self))
+        connected = hub.connect() if own else Disposable()
 
         def dispose() -> None:
             self._stop()
-            attached.dispose()
+            following.dispose()
             connected.dispose()
 
         return Disposable(dispose)
 
-    def _listener(self, call: "Call[_Out]") -> Callable[[SessionEvent], None]:
-        seconds, deadlines, emit = self._seconds, self._deadlines, self._emit
+    def calls(self) -> Mapping[type[SessionEvent], "Call[_Out]"]:
+        """The fold's own, so that nothing lies between the hub and the fold."""
+        calls = self._core.calls()
+        if self._same_clock:
+            return calls
+        return {kind: self._by_own_clock(call) for kind, call in calls.items()}
 
-        def listen(event: SessionEvent) -> None:
-            now = seconds()
-            if now >= deadlines.earliest:
-                emit(self._core.fire(now), now)
-            if outputs := call(event, now):
-                emit(outputs, now)
-            if deadlines.earliest != self._armed:
-                self._arm()
-
-        return listen
-
-    def _emit(self, outputs: Iterable[_Out], now: float) -> None:
+    def emit(self, outputs: Iterable[_Out], now: float) -> None:
+        """Send values on; a subscriber that raises is one fault, and gets the next value all the same."""
         for value in outputs:
             if self._stopped:
                 return
@@ -143,6 +139,28 @@ class _Run(Generic[_Out]):
                 self._observer.on_next(value)
             except Exception as error:
                 self._report(Fault("subscriber", getattr(value, "session_id", ""), now, error))
+
+    def begin(self, now: float) -> None:
+        """What is due comes before the event that arrives at the same time or later."""
+        if now >= self._deadlines.earliest:
+            self._fire_due(now)
+
+    def finish(self) -> None:
+        """Keep the timer at the earliest deadline."""
+        if self._deadlines.earliest != self._armed:
+            self._arm()
+
+    def _by_own_clock(self, call: "Call[_Out]") -> "Call[_Out]":
+        def by_own_clock(event: SessionEvent, _: float) -> Iterable[_Out]:
+            return call(event, self._seconds())
+
+        return by_own_clock
+
+    def _fire_due(self, now: float) -> None:
+        if not self._same_clock:
+            now = self._seconds()
+        if now >= self._deadlines.earliest:
+            self.emit(self._core.fire(now), now)
 
     def _arm(self) -> None:
         """Keep one timer, for the earliest deadline, and none while there is no deadline."""
@@ -162,23 +180,24 @@ class _Run(Generic[_Out]):
             return
         self._armed = inf
         now = max(due, self._seconds())
-        self._emit(self._core.fire(now), now)
+        self.emit(self._core.fire(now), now)
         self._arm()
 
-    def _error(self, error: Exception) -> None:
+    def on_error(self, error: Exception) -> None:
+        """The source failed: what was pending goes out first."""
         self._finish(lambda: self._observer.on_error(error))
 
-    def _completed(self) -> None:
+    def on_completed(self) -> None:
+        """The source is over: what was pending goes out first."""
         self._finish(self._observer.on_completed)
 
     def _finish(self, last: Callable[[], None]) -> None:
-        """What was pending goes out first, then the end."""
         if self._stopped:
             return
         now = self._seconds()
         if now >= self._deadlines.earliest:
-            self._emit(self._core.fire(now), now)
-        self._emit(self._core.end(now), now)
+            self.emit(self._core.fire(now), now)
+        self.emit(self._core.end(now), now)
         self._stop()
         last()
 

@@ -73,6 +73,7 @@ class SessionFold(Generic[_State, _Out]):
         timed = getattr(type(logic), "deadline", None) is not getattr(Logic, "deadline", None)
         self._deadline = logic.deadline if timed else None
         self._tombstones: dict[str, float] = {}
+        self.on_event = self._make_fold()
 
     def calls(self) -> Mapping[type[SessionEvent], Call[_Out]]:
         wanted: dict[type[SessionEvent], Call[_Out]] = dict.fromkeys(self._logic.wants, self.on_event)
@@ -82,25 +83,43 @@ class SessionFold(Generic[_State, _Out]):
             SessionExpired: self._removed,
         }
 
-    def on_event(self, event: SessionEvent, now: float) -> Iterable[_Out]:
-        """Fold one wanted event; returns what it gave rise to."""
-        session_id = event.session_id
-        state = self.states.get(session_id)
-        if state is None:
-            if not session_id:
-                return self._broadcast(event, now)
-            if self._tombstones and self._is_dead(session_id, now):
+    def _make_fold(self) -> Call[_Out]:
+        """The hot path, as one function that looks up as little as it can."""
+        logic, get, open_, sorted_out = self._on_event, self.states.get, self._open, self._sorted_out
+        deadline, set_deadline, armed = self._deadline, self.deadlines.set, self.deadlines.armed
+
+        def fold(event: SessionEvent, now: float) -> Iterable[_Out]:
+            session_id = event.session_id
+            state = get(session_id)
+            if state is None:
+                return open_(event, now)
+            try:
+                said = logic(state, event, now)
+                outputs = sorted_out(said) if said else ()
+                if deadline is not None:
+                    at, known = deadline(state), armed.get(session_id)
+                    if at != known and (at is None or known is None or at < known):
+                        set_deadline(session_id, at)
+            except Exception as error:
+                self._fault(session_id, now, error)
                 return ()
-            state = self.states[session_id] = self._logic.start(session_id, now)
+            return outputs
+
+        return fold
+
+    def _open(self, event: SessionEvent, now: float) -> Iterable[_Out]:
+        """The first event of a session, one of no session, or a straggler of a deleted one."""
+        session_id = event.session_id
+        if not session_id:
+            return self._broadcast(event, now)
+        if self._tombstones and self._is_dead(session_id, now):
+            return ()
         try:
-            said = self._on_event(state, event, now)
-            outputs = self._sorted_out(said) if said else ()
-            if self._deadline is not None:
-                self.deadlines.set(session_id, self._deadline(state))
+            self.states[session_id] = self._logic.start(session_id, now)
         except Exception as error:
             self._fault(session_id, now, error)
             return ()
-        return outputs
+        return self.on_event(event, now)
 
     def fire(self, now: float) -> list[_Out]:
         """Call ``on_timer`` of every session whose deadline has come, earliest first."""

@@ -1,8 +1,8 @@
 """Multicasting: one stream of events, many operators, each called only for what it wants."""
 
 import threading
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 from reactivex import Observable, Subject, abc
 from reactivex.disposable import Disposable
@@ -16,37 +16,89 @@ __all__ = ["EventHub"]
 
 _E = TypeVar("_E", bound=SessionEvent)
 _Call = Callable[[SessionEvent], None]
+_Fold = Callable[[SessionEvent, float], Iterable[object] | None]
+_Emit = Callable[[Iterable[object], float], None]
 
 
-class Attachment(abc.DisposableBase):
-    """One subscriber of a hub: what it wants, and what to call."""
+class Follower(Protocol):
+    """What an operator tells a hub: what to call, and what to do around each batch of events."""
 
-    __slots__ = ("calls", "completed", "error", "hub")
+    def calls(self) -> Mapping[type[SessionEvent], _Fold]:
+        """What to call for which type, with the event and the time; the nearest ancestor's call wins."""
+        ...
+
+    def emit(self, outputs: Iterable[object], now: float) -> None:
+        """Send on what a call returned."""
+        ...
+
+    def begin(self, now: float) -> None:
+        """A batch begins: whatever was due by now comes first."""
+        ...
+
+    def finish(self) -> None:
+        """The batch is over: set the timer anew if need be."""
+        ...
+
+    def on_error(self, error: Exception) -> None:
+        """The stream failed."""
+        ...
+
+    def on_completed(self) -> None:
+        """The stream is over."""
+        ...
+
+
+class _Plain:
+    """An ordinary observer as a follower: no time, no outputs."""
 
     def __init__(
         self,
-        hub: "EventHub",
-        calls: dict[type[SessionEvent], _Call],
+        calls: Mapping[type[SessionEvent], _Call],
         error: abc.OnError,
         completed: abc.OnCompleted,
     ) -> None:
-        self.hub = hub
-        self.calls = calls
-        self.error = error
-        self.completed = completed
+        self._calls = calls
+        self.on_error = error
+        self.on_completed = completed
 
-    def call_for(self, kind: type[SessionEvent]) -> _Call | None:
+    def calls(self) -> Mapping[type[SessionEvent], _Fold]:
+        return {kind: _without_time(call) for kind, call in self._calls.items()}
+
+
+def _without_time(call: _Call) -> _Fold:
+    return lambda event, now: call(event)
+
+
+class Attachment(abc.DisposableBase):
+    """One subscriber of a hub."""
+
+    __slots__ = ("_calls", "begin", "emit", "finish", "hub", "on_completed", "on_error")
+
+    def __init__(self, hub: "EventHub", follower: Follower | _Plain) -> None:
+        self.hub = hub
+        self._calls = follower.calls()
+        self.emit: _Emit = getattr(follower, "emit", _nothing_to_emit)
+        self.begin: Callable[[float], None] | None = getattr(follower, "begin", None)
+        self.finish: Callable[[], None] | None = getattr(follower, "finish", None)
+        self.on_error = follower.on_error
+        self.on_completed = follower.on_completed
+
+    def route(self, kind: type[SessionEvent]) -> tuple[_Fold, _Emit] | None:
         """The call for the nearest type in ``kind``'s ancestry that this subscriber named."""
         for ancestor in kind.__mro__:
-            if call := self.calls.get(ancestor):
-                return call
+            if call := self._calls.get(ancestor):
+                return call, self.emit
         return None
 
     def complete(self) -> None:
-        self.completed()
+        self.on_completed()
 
     def dispose(self) -> None:
         self.hub.detach(self)
+
+
+def _nothing_to_emit(outputs: Iterable[object], now: float) -> None:
+    """Observers return nothing that anybody waits for."""
 
 
 class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
@@ -75,11 +127,15 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         super().__init__()
         self.scheduler: abc.SchedulerBase | None = scheduler or getattr(source, "scheduler", None)
         self.strand = Strand()
+        self.clock: abc.SchedulerBase = self.scheduler or daemon()
+        self._seconds = seconds_of(self.clock)
         self.errors: Observable[Fault]
         self.errors = self._errors = Subject[Fault]()
         self._source = source
         self._attached: tuple[Attachment, ...] = ()
-        self._routes: dict[type[SessionEvent], tuple[_Call, ...]] = {}
+        self._begins: tuple[Callable[[float], None], ...] = ()
+        self._finishes: tuple[Callable[[], None], ...] = ()
+        self._routes: dict[type[SessionEvent], tuple[tuple[_Fold, _Emit], ...]] = {}
         self._changing = threading.Lock()
         self._ended: Callable[[Attachment], None] | None = None
 
@@ -107,7 +163,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         """End every subscriber with an error."""
 
         def end(attachment: Attachment) -> None:
-            attachment.error(error)
+            attachment.on_error(error)
 
         self.strand.run(self._end, end)
 
@@ -141,17 +197,20 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
     def attach(
         self,
-        calls: dict[type[SessionEvent], _Call],
+        calls: Mapping[type[SessionEvent], _Call],
         error: abc.OnError,
         completed: abc.OnCompleted,
     ) -> abc.DisposableBase:
-        """Subscribe with one call per type, the nearest ancestor's winning: how operators subscribe."""
-        attachment = Attachment(self, calls, error, completed)
+        """Subscribe with one call per type, the nearest ancestor's winning."""
+        return self.follow(_Plain(calls, error, completed))
+
+    def follow(self, follower: "Follower | _Plain") -> abc.DisposableBase:
+        """Subscribe with folds, and be told when a batch begins and ends: how operators subscribe."""
+        attachment = Attachment(self, follower)
         with self._changing:
             ended = self._ended
             if ended is None:
-                self._attached = (*self._attached, attachment)
-                self._routes = {}
+                self._set_attached((*self._attached, attachment))
         if ended is not None:
             ended(attachment)
             return Disposable()
@@ -160,8 +219,13 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
     def detach(self, attachment: Attachment) -> None:
         """Forget a subscriber; forgetting it twice is harmless."""
         with self._changing:
-            self._attached = tuple(each for each in self._attached if each is not attachment)
-            self._routes = {}
+            self._set_attached(tuple(each for each in self._attached if each is not attachment))
+
+    def _set_attached(self, attached: tuple[Attachment, ...]) -> None:
+        self._attached = attached
+        self._begins = tuple(each.begin for each in attached if each.begin is not None)
+        self._finishes = tuple(each.finish for each in attached if each.finish is not None)
+        self._routes = {}
 
     def _subscribe_core(
         self,
@@ -172,26 +236,34 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         return self.attach(calls, observer.on_error, observer.on_completed)
 
     def _publish(self, event: SessionEvent) -> None:
-        kind = type(event)
-        route = self._routes.get(kind)
-        if route is None:
-            route = self._route(kind)
-        for call in route:
-            try:
-                call(event)
-            except Exception as error:
-                self._subscriber_raised(event, error)
+        self._publish_all((event,))
 
     def _publish_all(self, events: Iterable[SessionEvent]) -> None:
+        """One clock reading and one look at the timers, whatever the number of events."""
+        now = self._seconds()
+        for begin in self._begins:
+            begin(now)
         for event in events:
-            self._publish(event)
+            kind = type(event)
+            route = self._routes.get(kind)
+            if route is None:
+                route = self._route(kind)
+            for call, emit in route:
+                try:
+                    outputs = call(event, now)
+                    if outputs:
+                        emit(outputs, now)
+                except Exception as error:
+                    self._subscriber_raised(event, error)
+        for finish in self._finishes:
+            finish()
 
-    def _route(self, kind: type[SessionEvent]) -> tuple[_Call, ...]:
+    def _route(self, kind: type[SessionEvent]) -> "tuple[tuple[_Fold, _Emit], ...]":
         if self._ended is not None:
             return ()
         with self._changing:
-            calls = (attachment.call_for(kind) for attachment in self._attached)
-            route = self._routes[kind] = tuple(call for call in calls if call is not None)
+            routes = (attachment.route(kind) for attachment in self._attached)
+            route = self._routes[kind] = tuple(each for each in routes if each is not None)
         return route
 
     def _end(self, ending: Callable[[Attachment], None]) -> None:
@@ -199,7 +271,8 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
             if self._ended is not None:
                 return
             self._ended = ending
-            attached, self._attached, self._routes = self._attached, (), {}
+            attached = self._attached
+            self._set_attached(())
         for attachment in attached:
             try:
                 ending(attachment)
@@ -207,5 +280,4 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
                 self._subscriber_raised(SessionEvent(), error)
 
     def _subscriber_raised(self, event: SessionEvent, error: Exception) -> None:
-        at = seconds_of(self.scheduler or daemon())()
-        self.report(Fault("subscriber", event.session_id, at, error))
+        self.report(Fault("subscriber", event.session_id, self._seconds(), error))

@@ -31,7 +31,7 @@ class Strand:
         calls = self._calls
         calls.append((call, argument))  # pyright: ignore[reportArgumentType]
         # The second look after the release catches what came between the last look and the release.
-        while calls and self._taken.acquire(blocking=False):
+        while calls and self._taken.acquire(False):
             try:
                 while calls:
                     call_, argument_ = calls.popleft()
