@@ -52,6 +52,11 @@ class Derived(Observable[_Out_co]):
         super().__init__(subscribe)
         self.scheduler = scheduler
         self.report = report
+        self._start = subscribe
+
+    def feed(self, hub: EventHub) -> abc.DisposableBase:
+        """Flow into a hub, a batch at a time: what ``EventHub(source).connect()`` does with us."""
+        return self._start(cast(abc.ObserverBase[_Out_co], hub), hub.scheduler)
 
 
 Operator = Callable[[Observable[SessionEvent]], Observable[_Out]]
@@ -106,6 +111,7 @@ class _Run(Generic[_Out]):
         self._timer: abc.DisposableBase = Disposable()
         self._stopped = False
         self._same_clock = True
+        self._batch: list[_Out] | None = [] if isinstance(observer, EventHub) else None
 
     def start(self, source: Observable[SessionEvent]) -> abc.DisposableBase:
         """Listen to the source; one that is no hub gets a hub of its own in front of it."""
@@ -132,6 +138,9 @@ class _Run(Generic[_Out]):
 
     def emit(self, outputs: Iterable[_Out], now: float) -> None:
         """Send values on; a subscriber that raises is one fault, and gets the next value all the same."""
+        if self._batch is not None:
+            self._batch += outputs
+            return
         for value in outputs:
             if self._stopped:
                 return
@@ -146,7 +155,9 @@ class _Run(Generic[_Out]):
             self._fire_due(now)
 
     def finish(self) -> None:
-        """Keep the timer at the earliest deadline."""
+        """Pass a batch on as a batch, and keep the timer at the earliest deadline."""
+        if self._batch:
+            self._flush()
         if self._deadlines.earliest != self._armed:
             self._arm()
 
@@ -161,6 +172,12 @@ class _Run(Generic[_Out]):
             now = self._seconds()
         if now >= self._deadlines.earliest:
             self.emit(self._core.fire(now), now)
+
+    def _flush(self) -> None:
+        """To a hub, what the events of one batch gave rise to goes as one batch too."""
+        if self._batch and not self._stopped:
+            batch, self._batch = self._batch, []
+            cast(EventHub, self._observer).on_batch(cast(list[SessionEvent], batch))
 
     def _arm(self) -> None:
         """Keep one timer, for the earliest deadline, and none while there is no deadline."""
@@ -181,6 +198,7 @@ class _Run(Generic[_Out]):
         self._armed = inf
         now = max(due, self._seconds())
         self.emit(self._core.fire(now), now)
+        self._flush()
         self._arm()
 
     def on_error(self, error: Exception) -> None:
@@ -198,6 +216,7 @@ class _Run(Generic[_Out]):
         if now >= self._deadlines.earliest:
             self.emit(self._core.fire(now), now)
         self.emit(self._core.end(now), now)
+        self._flush()
         self._stop()
         last()
 

@@ -149,6 +149,9 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         """
         if self._source is None:
             raise ValueError("connect() needs an EventHub made with a source: EventHub(source)")
+        feed: Callable[[EventHub], abc.DisposableBase] | None = getattr(self._source, "feed", None)
+        if feed is not None:
+            return feed(self)
         return self._source.subscribe(self, scheduler=self.scheduler)
 
     def on_next(self, value: SessionEvent) -> None:
