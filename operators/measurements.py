@@ -115,7 +115,6 @@ class Measurements(msgspec.Struct):
     def _void(self, until: float) -> None:
         self.compacted = until
         self.samples[:] = [each for each in self.samples if each.created > until]
-        self.unmeasured = 0
 
 
 def created_at(event: MessageUpdated) -> float:

@@ -155,6 +155,19 @@ def test_without_a_ceiling_only_the_cooldown_holds() -> None:
     assert (state.number, state.triggered) == (500, [499.0])
 
 
+def test_only_what_is_new_triggers() -> None:
+    """C2, C12: a repeated answer and a running tool settle nothing, cooldown over or not."""
+    seen = times(
+        full(1),
+        full(62, "m00001", created=1),
+        (63, tool("s", "c1", "bash", "pending")),
+        (64, tool("s", "c1", "bash", "running", output="x")),
+        (65, text("s", "m00001", "p", "hello")),
+        (66, tool("s", "c1", "bash", "completed", output="x")),
+    )
+    assert seen == [1.0, 66.0]
+
+
 def test_four_tool_calls_at_one_instant() -> None:
     """C10: whatever settles at once triggers once."""
     line = Timeline()
@@ -224,16 +237,20 @@ def test_a_compaction_without_an_end_holds_back_for_a_while() -> None:
     assert seen == [310.0]
 
 
-@pytest.mark.parametrize("end", [{"finish": "error"}, {"error": "MessageAbortedError"}])
-def test_a_failed_compaction_releases_at_once(end: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [{"finish": "error", "completed": 12}, {"error": "MessageAbortedError"}],
+    ids=["overflow", "abort"],
+)
+def test_a_failed_compaction_releases_at_once(end: dict[str, object]) -> None:
     """C10: with its definite end a failed compaction holds nothing back, and the sample stands."""
-    ended = compacting(12, created=10, completed=12, **end)
+    ended = compacting(12, created=10, **end)
     seen = times((1, assistant("s", "m1", input=150_000)), compacting(10), full(11), ended, after(13))
     assert seen == [13.0]
 
 
-def test_a_part_repeated_late_holds_nothing_back() -> None:
-    """C10: a compaction's part is updated again; it is the same compaction, which is over."""
+def test_what_is_repeated_late_holds_nothing_back() -> None:
+    """C10: a compaction's part and its answer said again are of the same compaction, which is over."""
     part = PartUpdated("s", part=Part("p1", "u1", "compaction", auto=True))
     seen = times(
         (1, part),
@@ -241,6 +258,7 @@ def test_a_part_repeated_late_holds_nothing_back() -> None:
         compacting(3, created=2, finish="stop", completed=3),
         (3, compacted("s")),
         (4, part),
+        compacting(4, created=2),
         full(5),
     )
     assert seen == [5.0]
@@ -357,6 +375,7 @@ def test_a_measurement_holds_all_but_its_own_calls() -> None:
         (0, assistant("s", "m1", input=100_000)),
         (1, tool_after("s", "read", "c0", "x" * 4_000)),
         (2, tool("s", "c1", "read", "completed", output="x" * 3_998, message_id="m2")),
+        (2, tool_after("s", "read", "c1", "x" * 4_000)),
         (3, assistant("s", "m2", input=110_000)),
     ]
     assert pending_after(*first) == [1_000]

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 import operators as ops
 from operators.context_usage import ContextUsageLogic, UsageState
@@ -111,15 +112,58 @@ def test_a_second_compaction_without_a_summary_counts() -> None:
 
 def test_the_event_may_come_before_its_summary_each_time() -> None:
     """U1: with the event first, the second compaction is told from an echo of the first."""
+    usages = outputs(
+        ops.context_usage(LIMITS),
+        [
+            (0, assistant("s", "m1", input=150_000)),
+            (1, compacted("s")),
+            (2, assistant("s", "m2", summary=True)),
+            (3, assistant("s", "m3", input=160_000)),
+            (4, compacted("s")),
+            (5, assistant("s", "m4", summary=True)),
+        ],
+    )
+    expected = [(0.0, 0.75), (1.0, None), (3.0, 0.8), (4.0, None)]
+    assert [(usage.at, usage.ratio) for usage in usages] == expected
+
+
+def test_an_event_that_comes_late_voids_nothing_new() -> None:
+    """U1: ``session.compacted`` after the next answer is still about the summary before that."""
     seen = ratios(
         (0, assistant("s", "m1", input=150_000)),
-        (1, compacted("s")),
-        (2, assistant("s", "m2", summary=True)),
-        (3, assistant("s", "m3", input=160_000)),
-        (4, compacted("s")),
-        (5, assistant("s", "m4", summary=True)),
+        (1, assistant("s", "m2", summary=True)),
+        (2, assistant("s", "m3", input=20_000)),
+        (3, compacted("s")),
     )
-    assert seen == [0.75, None, 0.8, None]
+    assert seen == [0.75, None, 0.1]
+
+
+def test_a_summary_that_finishes_late_voids_nothing_new() -> None:
+    """U1, U8: what was made after the summary counts, in whatever order they are heard of."""
+    seen = ratios(
+        (0, assistant("s", "m1", input=150_000)),
+        (1, assistant("s", "m2", summary=True, finish="")),
+        (3, assistant("s", "m3", input=20_000, created=2)),
+        (4, assistant("s", "m2", summary=True, created=1)),
+    )
+    assert seen == [0.75, 0.1]
+
+
+def test_a_compaction_is_as_old_as_its_summary() -> None:
+    """C2: events are received in bunches; the next answer may be made before the event is received."""
+    seen = ratios(
+        (0, assistant("s", "m1", input=150_000)),
+        (1, assistant("s", "m2", summary=True, finish="")),
+        (5, compacted("s")),
+        (6, assistant("s", "m3", input=20_000, created=4)),
+    )
+    assert seen == [0.75, None, 0.1]
+
+
+def test_a_user_message_is_no_summary() -> None:
+    """U1: only an answer summarises; a prompt to the compaction's agent names the model like any."""
+    prompt = replace(user("s", "u2", model="anthropic/long"), agent="compaction")
+    assert ratios(assistant("s", "m1", input=100_000), prompt) == [0.5, 0.1]
 
 
 def test_zero_is_no_measurement() -> None:
@@ -139,6 +183,24 @@ def test_completed_alone_finishes_an_answer() -> None:
         (2, assistant("s", "m1", input=50_000, finish="", created=1, completed=2)),
     )
     assert seen == [0.25]
+
+
+def test_a_measured_answer_stays_measured() -> None:
+    """U3: said again without its tokens, an answer is not one more without a measurement."""
+    seen = ratios(
+        (1, assistant("s", "m1", input=50_000)),
+        (2, assistant("s", "m1", tokens=False, created=1)),
+    )
+    assert seen == [0.25]
+
+
+def test_nothing_is_counted_since_no_measurement() -> None:
+    """U3: without a sample there is nothing that answers could have come after."""
+    usages = outputs(
+        ops.context_usage(LIMITS),
+        [assistant("s", "m1", input=50_000), compacted("s"), assistant("s", "m2", tokens=False)],
+    )
+    assert [(usage.tokens, usage.messages_since) for usage in usages] == [(50_000, 0), (None, 0)]
 
 
 def test_sample_and_position_move_together() -> None:
@@ -320,6 +382,21 @@ def test_an_unknown_limit_is_no_default() -> None:
         (9.0, 150_000, 131_072, 150_000 / 131_072, "limit"),
     ]
     assert round(seen[1][1].ratio or 0, 4) == 1.1444
+
+
+def test_a_limit_is_looked_up_at_every_event() -> None:
+    """U11: a limit that changed silently is seen at the session's next event, and dated as before."""
+    limits = ContextLimits({"anthropic/x": 200_000})
+    line = Timeline()
+    seen = line.watch(ops.context_usage(limits))
+    line.play((1, assistant("s", "m1", input=50_000)))
+    line.play((2, assistant("s", "m1", input=50_000, created=1)))
+    limits.override({"anthropic/x": 100_000})
+    line.play((3, updated("s")))
+    assert [(at, usage.at, usage.ratio, usage.reason) for at, usage in seen] == [
+        (1.0, 1.0, 0.25, "sample"),
+        (3.0, 1.0, 0.5, "limit"),
+    ]
 
 
 @pytest.mark.parametrize("limit", [0, -1, Limit(), Limit(context=-5)])
