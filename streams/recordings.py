@@ -1,13 +1,12 @@
 """Recordings: JSON Lines of ``{"at": seconds, "event": payload}``. Read, write, and play them."""
 
 import gzip
-import sys
+import os
 import threading
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from io import BufferedReader
 from pathlib import Path
 from stat import S_ISFIFO
 from typing import IO, Final, cast
@@ -24,6 +23,7 @@ from streams.schedulers import Replay, Scaled, calling, daemon, seconds_of
 
 __all__ = ["NotARecording", "Recorder", "Recording", "Replayed", "read", "record", "replay"]
 
+STDIN: Final = 0
 GZIP_MAGIC: Final = b"\x1f\x8b"
 FIRST_BYTES: Final = b'{"at":'
 
@@ -114,7 +114,8 @@ def read(path: str | Path) -> Recording:
 def _open(path: Path) -> Generator[IO[bytes]]:
     with ExitStack() as opened:
         if str(path) == "-":
-            file = cast(BufferedReader, sys.stdin.buffer)
+            # Not sys.stdin: at exit the interpreter wants the lock that a thread waiting in it holds.
+            file = opened.enter_context(os.fdopen(STDIN, "rb", closefd=False))
         else:
             file = opened.enter_context(path.open("rb"))
         if file.peek(2)[:2] == GZIP_MAGIC:
