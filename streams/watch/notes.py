@@ -1,0 +1,57 @@
+"""What happened, in words: one line for a value, an event or a fault worth telling a person."""
+
+from typing import Literal
+
+import msgspec
+
+from operators import CompactionTrigger, ContextWarning
+from streams.events import SessionCompacted, SessionError, SessionEvent, StreamGap
+from streams.faults import Fault
+from streams.watch.words import percent, tokens_of_limit
+
+__all__ = ["Kind", "Note", "note_of_event", "note_of_fault", "note_of_value"]
+
+Kind = Literal["compacted", "error", "fault", "gap", "trigger", "warning"]
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened at ``at`` (seconds), to a session or, without one, to the stream."""
+
+    at: float
+    session_id: str
+    kind: Kind
+    text: str = ""
+
+
+def note_of_value(value: msgspec.Struct) -> Note | None:
+    """What a person is told of a derived value; None for one that only moves a gauge."""
+    match value:
+        case ContextWarning(ratio=ratio, threshold=threshold):
+            text = f"{percent(ratio)} full, above {percent(threshold)}"
+            return Note(value.at, value.session_id, "warning", text)
+        case CompactionTrigger(ratio=ratio, tokens=tokens, limit=limit):
+            full = "" if ratio is None else f"{percent(ratio)} full, "
+            text = f"compact now: {full}{tokens_of_limit(tokens, limit)}"
+            return Note(value.at, value.session_id, "trigger", text)
+        case _:
+            return None
+
+
+def note_of_event(event: SessionEvent) -> Note | None:
+    """What a person is told of an event itself; None for all but a few."""
+    match event:
+        case SessionCompacted():
+            return Note(event.at, event.session_id, "compacted")
+        case SessionError(error=error):
+            return Note(event.at, event.session_id, "error", f"{error.name}: {error.message}")
+        case StreamGap(since=since):
+            text = f"connection lost {event.at - since:.1f} s ago: what is shown may be stale"
+            return Note(event.at, "", "gap", text)
+        case _:
+            return None
+
+
+def note_of_fault(fault: Fault) -> Note:
+    """What went wrong in this process beside the stream."""
+    text = f"{fault.where}: {type(fault.error).__name__}: {fault.error}"
+    return Note(fault.at, fault.session_id, "fault", text)

@@ -1,0 +1,68 @@
+"""The live view: how things stand now."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.watch import cells
+from streams.watch.board import Board, SessionRow
+from streams.watch.cells import Look
+from streams.watch.tree import most_recent, tree
+from streams.watch.words import counted, duration
+
+__all__ = ["frame"]
+
+NOTES: Final = 6
+
+
+def frame(board: Board, now: float, look: Look) -> RenderableType:
+    """Sessions as a tree, and what happened lately. At most ``look.height - 1`` lines.
+
+    Args:
+        board: What is known.
+        now: Seconds, by the clock of the events.
+        look: What it must fit.
+    """
+    notes = list(board.notes)[-NOTES:]
+    room = look.height - len(notes) - 6  # title, table head, what does not fit, and lines between
+    rows = most_recent(board.rows.values(), max(1, room))
+    parts: list[RenderableType] = [_title(board, now, look), "", _sessions(rows, now, look)]
+    if hidden := len(board.rows) - len(rows):
+        parts.append(Text(f"and {counted(hidden, 'session')} more, silent for longer", "dim"))
+    if notes:
+        parts += ["", cells.happened(notes, board, look)]
+    return Group(*parts)
+
+
+def _title(board: Board, now: float, look: Look) -> Text:
+    counts = (
+        f"{now - board.first:.1f} s",
+        counted(board.sessions, "session"),
+        counted(board.events, "event"),
+        f"{board.malformed:,} malformed" if board.malformed else "",
+        "Ctrl-C ends",
+    )
+    title = Text(look.name, "bold", no_wrap=True, overflow="ellipsis")
+    title.append("   ".join(("", *filter(None, counts))), "not bold dim")
+    return title
+
+
+def _sessions(rows: Iterable[SessionRow], now: float, look: Look) -> Table:
+    length = cells.bar_length(look.width - 50)
+    table = cells.table()
+    table.add_column("session", ratio=1, no_wrap=True, overflow="ellipsis")
+    cells.add_gauge_columns(table, "context", length)
+    table.add_column("status", no_wrap=True, min_width=7)
+    table.add_column("last", justify="right", no_wrap=True, min_width=6)
+    for depth, row in tree(rows):
+        table.add_row(
+            cells.name(depth, row),
+            *cells.gauge(row.measured, length, look),
+            row.status,
+            duration(now - row.last),
+            style="dim" if row.gone else "",
+        )
+    return table

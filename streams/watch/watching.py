@@ -1,0 +1,149 @@
+"""One source, watched to its end: the pipeline, and the thread that waits for it."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+import reactivex
+from reactivex import Observable, Subject, abc
+from reactivex import operators as rx
+
+import operators as ops
+from streams.events import SessionEvent
+from streams.faults import Fault
+from streams.hub import EventHub
+from streams.schedulers import daemon, seconds_of
+from streams.watch.board import Board
+from streams.watch.derivations import Derivations, Derived
+from streams.watch.output import Output
+from streams.watch.summary import Outcome, summarise
+
+__all__ = ["Watching"]
+
+SILENT: Final = 600.0
+"""Seconds after which a session that nothing is heard of counts as expired."""
+
+GRACE: Final = 0.5
+"""Seconds that Ctrl-C waits for the pipeline: it may hang in a write that nobody reads."""
+
+
+class Watching:
+    """Derives values from a source and hands them to an output, until the source or the user ends it.
+
+    Everything happens on the hub's strand, one thing at a time; ``run`` only waits, so Ctrl-C reaches
+    its thread there and nowhere in the middle of things.
+
+    Args:
+        source: The events.
+        scheduler: The clock they play on.
+        derivations: The operators, by name.
+        output: Where values go.
+        torn: How many lines the source had to skip at its end, asked when it is over.
+
+    Attributes:
+        board: What is known so far.
+        source_error: What the source ended with, if it did not complete.
+        output_error: What the output raised, if it did: that ends watching.
+    """
+
+    def __init__(
+        self,
+        source: Observable[SessionEvent],
+        scheduler: abc.SchedulerBase,
+        derivations: Derivations,
+        output: Output,
+        *,
+        torn: Callable[[], int] = int,
+    ) -> None:
+        self.board = Board()
+        self.source_error: Exception | None = None
+        self.output_error: Exception | None = None
+        self._derivations = derivations
+        self._output = output
+        self._torn = torn
+        self._seconds = seconds_of(scheduler)
+        self._stop = Subject[None]()
+        self._ended = threading.Event()
+        self._outcome: Outcome = "completed"
+        events = source.pipe(ops.expire_after(SILENT, scheduler=scheduler), rx.take_until(self._stop))
+        self._hub = EventHub(events, scheduler=scheduler)
+
+    def run(self) -> None:
+        """Watch until it is over; Ctrl-C ends it too."""
+        self._hub.errors.subscribe(self._fault)
+        self._hub.subscribe(self.board.take, _ignored)
+        self._values().subscribe(self._value, self._failed, self._end)
+        frames = self._start_frames()
+        try:
+            threading.Thread(target=self._hub.connect, name="sessionstreams source", daemon=True).start()
+            self._ended.wait()
+        except KeyboardInterrupt:
+            self._outcome = "interrupted"
+            self._stop.on_next(None)
+            self._ended.wait(GRACE)
+        finally:
+            frames.dispose()
+
+    def _values(self) -> Observable[Derived]:
+        return reactivex.merge(
+            *(
+                self._hub.pipe(operator, rx.map(partial(self._named, name)))
+                for name, operator in self._derivations.items()
+            )
+        )
+
+    def _named(self, name: str, value: msgspec.Struct) -> Derived:
+        return Derived(name, round(self._seconds(), 3), value)
+
+    def _start_frames(self) -> abc.DisposableBase:
+        """Frames come by real time, whatever clock the events play on."""
+        every = self._output.frame_every
+        frames = reactivex.never() if every is None else reactivex.interval(every, scheduler=daemon())
+        return frames.subscribe(lambda _: self._hub.strand.run(self._frame, None))
+
+    # --- on the strand ----------------------------------------------------------------------------
+
+    def _value(self, derived: Derived) -> None:
+        self.board.derived(derived)
+        self._write(self._output.value, derived)
+
+    def _fault(self, fault: Fault) -> None:
+        self.board.fault(fault)
+        self._write(self._output.fault, fault)
+
+    def _frame(self, _: None) -> None:
+        if self.board.events and not self._ended.is_set():
+            self._write(self._output.frame, self.board, self._seconds())
+
+    def _failed(self, error: Exception) -> None:
+        self.source_error = error
+        self._outcome = "failed"
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            # A source that could not be read at all has nothing to be summed up.
+            if self.board.events or self.source_error is None:
+                self._sum_up()
+        finally:
+            self._ended.set()
+
+    def _sum_up(self) -> None:
+        operators = tuple(self._derivations)
+        summary = summarise(self.board, self._outcome, operators=operators, torn=self._torn())
+        self._write(self._output.end, self.board, summary)
+
+    def _write(self, write: Callable[..., None], *what: object) -> None:
+        if self.output_error is not None:
+            return
+        try:
+            write(*what)
+        except Exception as error:
+            self.output_error = error
+            self._stop.on_next(None)
+
+
+def _ignored(_: Exception) -> None:
+    """The values' own end tells of it."""
