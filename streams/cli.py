@@ -11,7 +11,7 @@ def main() -> None:
     try:
         from streams.commands import run
     except ModuleNotFoundError as error:
-        if error.name not in ("rich", "typer"):
+        if (error.name or "").partition(".")[0] not in ("rich", "typer"):
             raise
         sys.stderr.write("sessionstreams: the command line needs: pip install 'sessionstreams[cli]'\n")
         sys.exit(2)

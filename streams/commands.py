@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import metadata
 from math import isfinite
 from pathlib import Path
@@ -16,11 +16,12 @@ from streams import recordings
 from streams.faults import Fault
 from streams.limits import ContextLimits
 from streams.watch.derivations import derivations
+from streams.watch.interruptible import Interruptible
 from streams.watch.lines import JsonLines
 from streams.watch.output import Output
 from streams.watch.screen import Screen
 from streams.watch.watching import Watching
-from streams.watch.words import one_line
+from streams.watch.words import counted, one_line
 
 __all__ = ["app"]
 
@@ -132,14 +133,14 @@ def record(
         if existed and source != "-" and file.samefile(source):
             raise ValueError(f"{file} cannot be recorded into itself")
         recorder = recordings.Recorder(file, report=faults.append)
-        with suppress(KeyboardInterrupt):
-            recorder.follow(replayed)
-        recorder.dispose()
+        events = Interruptible(replayed, replayed.scheduler)
+        recorder.follow(events.hub)
+        events.run(recorder.ended)
         if recorder.error is not None:
             if not (existed or recorder.written):
                 file.unlink()
             raise recorder.error
-    typer.echo(f"{recorder.written:,} events written to {file}", err=True)
+    typer.echo(f"{counted(recorder.written, 'event')} written to {file}", err=True)
 
 
 @contextmanager

@@ -26,8 +26,9 @@ def frame(board: Board, now: float, look: Look) -> RenderableType:
         now: Seconds, by the clock of the events.
         look: What it must fit.
     """
-    notes = list(board.notes)[-NOTES:]
-    room = look.height - len(notes) - 6  # title, table head, what does not fit, and lines between
+    noted = min(NOTES, len(board.notes), max(0, look.height - 6) // 3)
+    notes = list(board.notes)[len(board.notes) - noted :]
+    room = look.height - noted - 6  # title, table head, what does not fit, and lines between
     rows = most_recent(board.rows.values(), max(1, room))
     parts: list[RenderableType] = [_title(board, now, look), "", _sessions(rows, now, look)]
     if hidden := len(board.rows) - len(rows):

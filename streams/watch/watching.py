@@ -7,16 +7,16 @@ from typing import Final
 
 import msgspec
 import reactivex
-from reactivex import Observable, Subject, abc
+from reactivex import Observable, abc
 from reactivex import operators as rx
 
 import operators as ops
 from streams.events import SessionEvent
 from streams.faults import Fault
-from streams.hub import EventHub
 from streams.schedulers import daemon, seconds_of
 from streams.watch.board import Board
 from streams.watch.derivations import Derivations, Derived
+from streams.watch.interruptible import Interruptible
 from streams.watch.output import Output
 from streams.watch.summary import Outcome, summarise
 
@@ -25,15 +25,11 @@ __all__ = ["Watching"]
 SILENT: Final = 600.0
 """Seconds after which a session that nothing is heard of counts as expired."""
 
-GRACE: Final = 0.5
-"""Seconds that Ctrl-C waits for the pipeline: it may hang in a write that nobody reads."""
-
 
 class Watching:
     """Derives values from a source and hands them to an output, until the source or the user ends it.
 
-    Everything happens on the hub's strand, one thing at a time; ``run`` only waits, so Ctrl-C reaches
-    its thread there and nowhere in the middle of things.
+    Everything happens on the hub's strand, one thing at a time.
 
     Args:
         source: The events.
@@ -64,27 +60,18 @@ class Watching:
         self._output = output
         self._torn = torn
         self._seconds = seconds_of(scheduler)
-        self._stop = Subject[None]()
         self._ended = threading.Event()
-        self._outcome: Outcome = "completed"
-        events = source.pipe(ops.expire_after(SILENT, scheduler=scheduler), rx.take_until(self._stop))
-        self._hub = EventHub(events, scheduler=scheduler)
+        watched = source.pipe(ops.expire_after(SILENT, scheduler=scheduler))
+        self._source = Interruptible(watched, scheduler)
+        self._hub = self._source.hub
 
     def run(self) -> None:
         """Watch until it is over; Ctrl-C ends it too."""
         self._hub.errors.subscribe(self._fault)
         self._hub.subscribe(self.board.take, _ignored)
         self._values().subscribe(self._value, self._failed, self._end)
-        frames = self._start_frames()
-        try:
-            threading.Thread(target=self._hub.connect, name="sessionstreams source", daemon=True).start()
-            self._ended.wait()
-        except KeyboardInterrupt:
-            self._outcome = "interrupted"
-            self._stop.on_next(None)
-            self._ended.wait(GRACE)
-        finally:
-            frames.dispose()
+        with self._start_frames():
+            self._source.run(self._ended)
 
     def _values(self) -> Observable[Derived]:
         return reactivex.merge(
@@ -119,7 +106,6 @@ class Watching:
 
     def _failed(self, error: Exception) -> None:
         self.source_error = error
-        self._outcome = "failed"
         self._end()
 
     def _end(self) -> None:
@@ -131,9 +117,15 @@ class Watching:
             self._ended.set()
 
     def _sum_up(self) -> None:
-        operators = tuple(self._derivations)
-        summary = summarise(self.board, self._outcome, operators=operators, torn=self._torn())
+        summary = summarise(
+            self.board, self._outcome(), operators=tuple(self._derivations), torn=self._torn()
+        )
         self._write(self._output.end, self.board, summary)
+
+    def _outcome(self) -> Outcome:
+        if self.source_error is not None:
+            return "failed"
+        return "interrupted" if self._source.interrupted else "completed"
 
     def _write(self, write: Callable[..., None], *what: object) -> None:
         if self.output_error is not None:
@@ -142,7 +134,7 @@ class Watching:
             write(*what)
         except Exception as error:
             self.output_error = error
-            self._stop.on_next(None)
+            self._source.let_go()
 
 
 def _ignored(_: Exception) -> None:
