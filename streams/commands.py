@@ -157,6 +157,8 @@ def one_line_errors() -> Generator[None]:
 
 def _report_end(watching: Watching) -> None:
     """A reader that has gone (``| head -1``) has what it wanted: that is no error."""
+    if isinstance(watching.output_error, OSError):
+        _abandon_stdout()
     if watching.source_error is not None:
         with one_line_errors():
             raise watching.source_error
@@ -167,6 +169,13 @@ def _report_end(watching: Watching) -> None:
             raise typer.TyperException(f"standard output: {error.strerror}")
         case error:
             raise error
+
+
+def _abandon_stdout() -> None:
+    """What could not be written is still in a buffer, and closing it would fail once more, aloud."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
 
 
 # Both outputs get files of their own: a thread that hangs in a write (the reader sleeps, the terminal is

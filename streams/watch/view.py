@@ -28,13 +28,16 @@ def frame(board: Board, now: float, look: Look) -> RenderableType:
     """
     noted = min(NOTES, len(board.notes), max(0, look.height - 6) // 3)
     notes = list(board.notes)[len(board.notes) - noted :]
-    room = look.height - noted - 6  # title, table head, what does not fit, and lines between
+    room = look.height - noted - 7  # title, table head, what does not fit, the end, and lines between
     rows = most_recent(board.rows.values(), max(1, room))
     parts: list[RenderableType] = [_title(board, now, look), "", _sessions(rows, now, look)]
     if hidden := len(board.rows) - len(rows):
         parts.append(Text(f"and {counted(hidden, 'session')} more, silent for longer", "dim"))
+    parts.append("")
     if notes:
-        parts += ["", cells.happened(notes, board, look)]
+        parts.append(cells.happened(notes, board, look))
+    # Short, and last: the terminal echoes ^C here, and a full line would wrap and shift the view.
+    parts.append(Text("Ctrl-C ends", "dim"))
     return Group(*parts)
 
 
@@ -44,7 +47,6 @@ def _title(board: Board, now: float, look: Look) -> Text:
         counted(board.sessions, "session"),
         counted(board.events, "event"),
         f"{board.malformed:,} malformed" if board.malformed else "",
-        "Ctrl-C ends",
     )
     title = Text(look.name, "bold", no_wrap=True, overflow="ellipsis")
     title.append("   ".join(("", *filter(None, counts))), "not bold dim")

@@ -190,8 +190,10 @@ def test_ctrl_c_ends_it_while_standard_input_is_silent(
 
 
 def test_a_reader_that_leaves_ends_it_quietly(start: Start) -> None:
-    """``| head -1``."""
-    process = start("watch", ROOT / "tests/recordings/many.jsonl.gz")
+    """``| head -1``. In development mode Python tells of errors that closing a file meets."""
+    code = "from streams.cli import main; main()"
+    recording = ROOT / "tests/recordings/many.jsonl.gz"
+    process = start("watch", recording, python=("-X", "dev", "-c", code))
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(timeout=SECONDS) == 0

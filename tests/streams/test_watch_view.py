@@ -66,7 +66,7 @@ def test_the_live_view() -> None:
     What an agent calls its session is text, whatever it looks like.
     """
     assert lines_of(frame(board_of(*TALK), 72.0, LOOK)) == [
-        "talk.jsonl   72.0 s   4 sessions   13 events   Ctrl-C ends",
+        "talk.jsonl   72.0 s   4 sessions   13 events",
         "",
         "session                context                       tokens/limit status    last",
         "Refactor [bold]the pa… ████████████░░░  80.0 % !! 160,000/200,000 busy     1 min",
@@ -79,6 +79,7 @@ def test_the_live_view() -> None:
         "  3.0 s trigger   Refactor [bold]the … compact now: 80.0 % full, 160,000/200,000",
         "  5.0 s compacted Write the report",
         " 60.0 s error     u                    APIError: no such key",
+        "Ctrl-C ends",
     ]
 
 
@@ -176,7 +177,7 @@ def test_malformed_events_and_faults_are_told() -> None:
     board.fault(Fault("ContextLimits", "s", 70.0, KeyError("x")))
     summary = summary_of(board, "completed")
     assert "2 malformed" in lines_of(frame(board, 72.0, LOOK))[0]
-    assert lines_of(frame(board, 72.0, LOOK))[-1].endswith("ContextLimits: KeyError: 'x'")
+    assert lines_of(frame(board, 72.0, LOOK))[-2].endswith("ContextLimits: KeyError: 'x'")
     assert "besides: 1,000 of types that nothing derives from, 2 malformed, 1 faults" in lines_of(
         closing(board, summary, LOOK)
     )

@@ -15,7 +15,7 @@ from streams import recordings
 from streams.events import MessageUpdated, SessionEvent
 from streams.faults import Fault
 from streams.limits import ContextLimits
-from streams.schedulers import Replay
+from streams.schedulers import Replay, calling, daemon
 from streams.testing import assistant, created
 from streams.watch.board import Board
 from streams.watch.derivations import Derivations, Derived, derivations
@@ -147,6 +147,10 @@ def test_frames_come_by_real_time_once_there_is_something_to_show() -> None:
     thread.start()
     while not source.observers:
         pass
+    many_frames_later = threading.Event()
+    daemon().schedule_relative(0.02, calling(many_frames_later.set))
+    assert many_frames_later.wait(5)
+    assert output.told == []
     source.on_next(EVENTS[0])
     assert seen.wait(5)
     source.on_completed()
