@@ -113,13 +113,13 @@ def test_an_output_that_raises_ends_it(error: Exception) -> None:
 def test_a_fault_is_told_and_harms_nothing_else() -> None:
     """One operator's logic raises: a fault goes out, the other operators and the end do too."""
 
-    class Broken(Logic[None, Any]):
+    class Broken(Logic[list[str], Any]):
         wants: ClassVar = (MessageUpdated,)
 
-        def start(self, session_id: str, now: float) -> None:
-            return None
+        def start(self, session_id: str, now: float) -> list[str]:
+            return []
 
-        def on_event(self, state: None, event: SessionEvent, now: float) -> Iterable[Any]:
+        def on_event(self, state: list[str], event: SessionEvent, now: float) -> Iterable[Any]:
             raise KeyError("x")
 
     output = Noted()
