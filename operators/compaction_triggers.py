@@ -1,6 +1,7 @@
 """When a session should be compacted before its context window overflows."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from math import floor, inf
 from typing import ClassVar, Final, Literal
 
@@ -10,6 +11,7 @@ from reactivex import abc
 from operators import checks
 from operators.gauge import Accounting, Gauge, GaugeState, Reason, Sample, is_compaction
 from operators.lift import Operator
+from operators.pending_output import PendingOutput
 from operators.per_session import Logic, per_session
 from streams.events import (
     MessageUpdated,
@@ -27,12 +29,9 @@ __all__ = ["CompactionTrigger", "compaction_triggers", "threshold_tokens"]
 Cause = Reason | Literal["tool"]
 
 HOUR: Final = 3600.0
+
 CEILING: Final = 300.0
 """Seconds after which somebody else's compaction without an end no longer holds a trigger back."""
-
-CHARACTERS_PER_TOKEN: Final = 4
-CALLS: Final = 256
-"""Tool outputs counted per session since the last measurement."""
 
 
 class CompactionTrigger(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +47,7 @@ class CompactionTrigger(msgspec.Struct, frozen=True, gc=False):
         limit_kind: Which limit that is.
         ratio: ``tokens / limit``, not clamped; None without a limit.
         threshold: The fraction asked for.
-        threshold_tokens: The tokens at which it triggers.
+        threshold_tokens: What the threshold comes to in tokens, rounded down.
         message_id: The answer that was measured.
         provider_id: Of the model in use now.
         model_id: Of the model in use now.
@@ -72,18 +71,18 @@ class CompactionTrigger(msgspec.Struct, frozen=True, gc=False):
 
 
 class TriggerState(GaugeState):
-    """The gauge, what holds a trigger back, and tool output since the last measurement."""
+    """The gauge, what it does not know of yet, and what holds a trigger back."""
 
     session_id: str = ""
     triggered: list[float] = []
     number: int = 0
-    compacting: float = -inf
+    compacting: float | None = None
     compaction_message: str = ""
-    outputs: dict[str, tuple[str, int]] = {}
+    pending: PendingOutput = msgspec.field(default_factory=PendingOutput)
 
 
 class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
-    """Decides at every measurement and every settled tool call."""
+    """Decides at every measurement and every settled tool call (C12)."""
 
     wants: ClassVar[tuple[type[SessionEvent], ...]] = (*Gauge.wants, PartUpdated, ToolExecuteAfter)
 
@@ -111,7 +110,9 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
         self, state: TriggerState, event: SessionEvent, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
         cause = self._take(state, event, now)
-        return self._decide(state, cause, now) if cause is not None else ()
+        if cause is None or self._held_back(state, now):
+            return ()
+        return self._decide(state, cause, now)
 
     def _take(self, state: TriggerState, event: SessionEvent, now: float) -> Cause | None:
         """Fold one event; says what to decide on, if anything."""
@@ -119,54 +120,51 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
             case PartUpdated():
                 return _part(state, event.part, now)
             case ToolExecuteAfter():
-                _count_output(state, event.call_id, "", len(event.output))
+                state.pending.settled(event.call_id, "", len(event.output))
                 return "tool"
             case SessionCompacted():
-                state.compacting = -inf
-                state.outputs.clear()
-                self._gauge.take(state, event)
-                return None
+                state.compacting = None
             case MessageUpdated() if is_compaction(event):
                 _watch_compaction(state, event, now)
             case _:
                 pass
         reason = self._gauge.take(state, event)
         if reason == "sample":
-            _forget_measured(state)
+            state.pending.measure(state.samples[-1].message_id)
+        elif reason == "compacted":
+            state.pending.clear()
+        elif reason == "copied":
+            return None
         return reason
+
+    def _held_back(self, state: TriggerState, now: float) -> bool:
+        triggered, most = state.triggered, self._max_per_hour
+        if triggered and now < triggered[-1] + self._cooldown:
+            return True
+        if most is not None and len(triggered) >= most and now < triggered[-most] + HOUR:
+            return True
+        return state.compacting is not None and now < state.compacting + CEILING
 
     def _decide(
         self, state: TriggerState, cause: Cause, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
-        if self._held_back(state, now):
-            return
         reading, faults = self._gauge.read(state, state.session_id, now)
         yield from faults
-        sample, limit = reading.sample, reading.limit
-        if sample is None:
+        if reading.sample is None:
             return
-        at_tokens = self._at_tokens(limit)
-        pending = sum(size for _, size in state.outputs.values()) // CHARACTERS_PER_TOKEN
-        if sample.tokens + (pending if self._include_pending else 0) >= at_tokens:
-            state.triggered.append(now)
+        pending = state.pending.tokens
+        tokens = reading.sample.tokens + (pending if self._include_pending else 0)
+        if self._is_full(tokens, reading.limit):
             state.number += 1
-            yield self._trigger(state, cause, now, sample, limit, pending)
+            state.triggered.append(now)
+            del state.triggered[: -(self._max_per_hour or 1)]
+            yield self._trigger(state, cause, now, reading.sample, reading.limit, pending)
 
-    def _held_back(self, state: TriggerState, now: float) -> bool:
-        triggered = state.triggered
-        while triggered and triggered[0] <= now - max(HOUR, self._cooldown):
-            del triggered[0]
-        if triggered and now < triggered[-1] + self._cooldown:
+    def _is_full(self, tokens: int, limit: int | None) -> bool:
+        """Compares the ratio itself, so that the gauge and the trigger never disagree (U14)."""
+        if self._absolute is not None and tokens >= self._absolute:
             return True
-        last_hour = sum(at > now - HOUR for at in triggered)
-        if self._max_per_hour is not None and last_hour >= self._max_per_hour:
-            return True
-        return now < state.compacting + CEILING
-
-    def _at_tokens(self, limit: int | None) -> float:
-        """The lower of the two thresholds; without any, infinite."""
-        by_limit = inf if limit is None else threshold_tokens(self._threshold, limit)
-        return min(by_limit, inf if self._absolute is None else self._absolute)
+        return limit is not None and tokens / limit >= self._threshold
 
     def _trigger(
         self,
@@ -177,6 +175,7 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
         limit: int | None,
         pending: int,
     ) -> CompactionTrigger:
+        by_limit = inf if limit is None else threshold_tokens(self._threshold, limit)
         return CompactionTrigger(
             state.session_id,
             now,
@@ -187,7 +186,7 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
             self._gauge.kind,
             None if limit is None else sample.tokens / limit,
             self._threshold,
-            int(self._at_tokens(limit)),
+            int(min(by_limit, inf if self._absolute is None else self._absolute)),
             sample.message_id,
             state.provider_id,
             state.model_id,
@@ -196,7 +195,7 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
 
 
 def threshold_tokens(threshold: float, limit: int) -> int:
-    """The tokens at which a limit's fraction is reached: at least 1, at most ``limit``, monotone."""
+    """A limit's fraction in whole tokens: at least 1, at most ``limit``, monotone (C13)."""
     return max(1, floor(threshold * limit + 1e-9))
 
 
@@ -204,39 +203,27 @@ def _part(state: TriggerState, part: Part, now: float) -> Cause | None:
     if part.type == "compaction" and part.message_id != state.compaction_message:
         state.compaction_message = part.message_id
         state.compacting = now
-    if part.state is None or part.state.status not in ("completed", "error"):
+    tool = part.state
+    if tool is None or tool.status not in ("completed", "error"):
         return None
-    size = len(bytes(part.state.output)) or len(part.state.error)
-    _count_output(state, part.call_id or part.id, part.message_id, size)
+    size = len(tool.output) or len(tool.error)
+    state.pending.settled(part.call_id or part.id, part.message_id, size)
     return "tool"
 
 
 def _watch_compaction(state: TriggerState, event: MessageUpdated, now: float) -> None:
-    """Somebody's compaction is running until it has finished or failed."""
-    over = event.completed is not None or event.error is not None
-    if over and (event.error is not None or event.finish == "error"):
-        state.compacting = -inf
-    elif not over and event.created > state.compacted and state.compacting == -inf:
+    """Somebody's compaction is running until its answer is over, well or not (C10)."""
+    if event.finish or event.completed is not None or event.error is not None:
+        state.compacting = None
+    elif state.compacting is None and event.created > state.compacted:
         state.compacting = now
-
-
-def _count_output(state: TriggerState, call_id: str, message_id: str, size: int) -> None:
-    if call_id in state.outputs or len(state.outputs) < CALLS:
-        message_id = message_id or state.outputs.get(call_id, ("", 0))[0]
-        state.outputs[call_id] = (message_id, size)
-
-
-def _forget_measured(state: TriggerState) -> None:
-    """A measurement has in it all output but that of the calls its own answer made."""
-    newest = state.samples[-1].message_id
-    state.outputs = {call: each for call, each in state.outputs.items() if each[0] == newest}
 
 
 def compaction_triggers(
     limits: ContextLimits,
     *,
     threshold: float = 0.78,
-    cooldown: float = 60.0,
+    cooldown: float | timedelta = 60.0,
     absolute: int | None = None,
     include_pending: bool = False,
     max_per_hour: int | None = None,
@@ -281,8 +268,8 @@ def compaction_triggers(
     Raises:
         ValueError: An argument is out of its range.
 
-    Memory: as ``context_usage``, the times of the last hour's triggers, and the sizes of up to 256 tool
-        outputs since the last measurement.
+    Memory: as ``context_usage``, the times of the last ``max_per_hour`` triggers, and the sizes of up to
+        256 tool outputs since the last measurement.
     Time: no timer; the cooldown is compared.
     On completion and error: nothing is pending.
 

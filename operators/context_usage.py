@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import msgspec
+from msgspec.structs import replace
 from reactivex import abc
 
 from operators.gauge import Accounting, Gauge, GaugeState, Reading, Reason
@@ -30,7 +31,7 @@ class ContextUsage(msgspec.Struct, frozen=True, gc=False):
         model_id: Of the model in use now.
         message_id: The answer that was measured; empty while there is none.
         at: Seconds, when the measurement was received; of this event while there is none.
-        messages_since: Answers finished since then that came without a measurement.
+        messages_since: Answers finished since then that measured nothing: the window is fuller.
         accounting: How ``tokens`` was counted.
         reason: What changed.
     """
@@ -70,7 +71,7 @@ class UsageState(GaugeState):
     """The gauge, and what was said last."""
 
     session_id: str = ""
-    told: tuple[str, int | None, int | None, int | None] | None = None
+    told: ContextUsage | None = None
 
 
 class ContextUsageLogic(Logic[UsageState, ContextUsage]):
@@ -88,14 +89,19 @@ class ContextUsageLogic(Logic[UsageState, ContextUsage]):
         self, state: UsageState, event: SessionEvent, now: float
     ) -> Iterable[ContextUsage | Fault]:
         reason = self._gauge.take(state, event)
-        reading, outputs = self._gauge.read(state, state.session_id, now)
-        told = _told(reading)
-        if told == state.told or (
-            state.told is None and reading.sample is None and reason != "compacted"
-        ):
-            return outputs
-        state.told = told
-        return [*outputs, self._usage(state, reading, reason or "limit", event.at)]
+        reading, faults = self._gauge.read(state, state.session_id, now)
+        told = state.told
+        if told is None:
+            nothing_new = reading.sample is None and reason != "compacted"
+        else:
+            nothing_new = reason is None and reading.limit == told.limit
+        if nothing_new:
+            return faults
+        usage = self._usage(state, reading, reason or "limit", event.at)
+        if told is not None and usage == replace(told, at=usage.at, reason=usage.reason):
+            return faults
+        state.told = usage
+        return [*faults, usage]
 
     def _usage(self, state: UsageState, reading: Reading, reason: Reason, at: float) -> ContextUsage:
         sample = reading.sample
@@ -110,17 +116,10 @@ class ContextUsageLogic(Logic[UsageState, ContextUsage]):
             state.model_id,
             "" if sample is None else sample.message_id,
             at if sample is None else sample.at,
-            state.unmeasured,
+            0 if sample is None else state.unmeasured,
             self._gauge.accounting,
             reason,
         )
-
-
-def _told(reading: Reading) -> tuple[str, int | None, int | None, int | None]:
-    sample = reading.sample
-    if sample is None:
-        return ("", None, None, reading.limit)
-    return (sample.message_id, sample.tokens, sample.projected, reading.limit)
 
 
 def context_usage(

@@ -63,7 +63,9 @@ class ContextWarningsLogic(Logic[WarningState, ContextWarning]):
     def on_event(
         self, state: WarningState, event: SessionEvent, now: float
     ) -> Iterable[ContextWarning | Fault]:
-        self._gauge.take(state, event)
+        reason = self._gauge.take(state, event)
+        if reason == "copied":
+            return
         reading, faults = self._gauge.read(state, state.session_id, now)
         yield from faults
         sample, limit, ratio = reading.sample, reading.limit, reading.ratio

@@ -1,16 +1,15 @@
 """The fold behind every operator that asks how full a session's context window is.
 
-What it holds true, and where it was learnt (ids of the field failures): the newest finished answer
-with tokens is the measurement (U2, U6, U8), a compaction's own answer never is (U1), a compaction
-voids all that was measured before (C2), undone messages fall away (U9), and the limit is looked up
-each time, for the model the session uses now (U11, U12).
+The newest finished answer with tokens is the measurement, the limit is looked up each time, for the
+model that the session uses now. What each rule was learnt from is said where it is (ids of the field
+failures).
 """
 
-from bisect import insort
 from typing import Final, Literal
 
 import msgspec
 
+from operators.measurements import Measurements, Sample, created_at, is_finished
 from streams.events import (
     LimitsChanged,
     MessageRemoved,
@@ -26,20 +25,8 @@ from streams.limits import ContextLimits, LimitKind
 __all__ = ["Accounting", "Gauge", "GaugeState", "Reading", "Reason", "Sample", "is_compaction"]
 
 Accounting = Literal["exclusive", "inclusive"]
-Reason = Literal["sample", "compacted", "removed", "reverted", "limit", "model"]
-
-SAMPLES: Final = 64
-"""Measurements kept per session, so that undoing messages falls back to an earlier one."""
-
-
-class Sample(msgspec.Struct, frozen=True, gc=False, order=True):
-    """What one answer measured. Ordered by when the message was made."""
-
-    created: float
-    message_id: str
-    at: float
-    tokens: int
-    projected: int
+Reason = Literal["sample", "copied", "unmeasured", "compacted", "removed", "reverted", "limit", "model"]
+"""Why a reading changed. ``copied``: a sample of the session that this one was forked from."""
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -50,25 +37,29 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def ratio(self) -> float | None:
-        """Tokens by limit, not clamped; None while either is not known."""
+        """Tokens by limit, not clamped; None while either is not known (U10, U13)."""
         if self.sample is None or self.limit is None:
             return None
         return self.sample.tokens / self.limit
 
 
-class GaugeState(msgspec.Struct):
-    """What is kept per session."""
+class GaugeState(Measurements):
+    """What is kept per session: what was measured, and the model in use.
 
-    samples: list[Sample] = []
-    unmeasured: int = 0
-    last_unmeasured: str = ""
-    summary_created: float = -1.0
-    compacted: float = -1.0
-    revert: str = ""
+    Attributes:
+        provider_id: Of the model in use now.
+        model_id: Of the model in use now.
+        model_created: When the message that named this model was made.
+        session_model: The model that the session itself named last.
+        session_created: When the session came to be; what is older was copied into it.
+        limit_failed: Whether looking up the limit raised the last time.
+    """
+
     provider_id: str = ""
     model_id: str = ""
     model_created: float = -1.0
     session_model: str = ""
+    session_created: float = 0.0
     limit_failed: bool = False
 
 
@@ -77,8 +68,9 @@ class Gauge:
 
     Args:
         limits: Who knows the limits.
-        accounting: ``exclusive``: cached tokens are not in ``input`` (opencode, Anthropic);
-            ``inclusive``: they are (raw OpenAI counts). Declared, never guessed from magnitudes.
+        accounting: ``exclusive``: cached tokens are not in ``input``, nor reasoning in ``output``
+            (opencode); ``inclusive``: they are (raw OpenAI counts). Declared, never guessed from
+            magnitudes (U4).
 
     Raises:
         ValueError: ``accounting`` is neither.
@@ -96,127 +88,76 @@ class Gauge:
     def take(self, state: GaugeState, event: SessionEvent) -> Reason | None:
         """Fold one event; says why the reading may have changed."""
         match event:
-            case MessageUpdated(role="assistant"):
-                return self._answer(state, event)
+            case MessageUpdated() if is_compaction(event):
+                return "compacted" if state.summarise(event) else None
             case MessageUpdated():
-                return _model_of_message(state, event)
+                switched = _model_of_message(state, event)
+                return (self._answer(state, event) if event.role == "assistant" else None) or switched
             case SessionCompacted():
-                return _compacted(state, event)
+                return "compacted" if state.announce(event.at) else None
             case MessageRemoved():
-                return _removed(state, event)
+                return "removed" if state.remove(event.message_id) else None
             case SessionInfo():
                 return _session_changed(state, event)
             case _:
                 return "limit"
 
     def read(self, state: GaugeState, session_id: str, now: float) -> tuple[Reading, list[Fault]]:
-        """The reading, and the fault of a limit lookup that raised (once, until it works again)."""
+        """The reading, and the fault of a limit lookup that raised: once, until it works again (U11)."""
+        limit: int | None = None
+        faults: list[Fault] = []
         try:
-            limit = self._limits.find(state.provider_id, state.model_id)
+            if state.model_id:
+                limit = self._limits.find(state.provider_id, state.model_id)
+            state.limit_failed = False
         except Exception as error:
-            already, state.limit_failed = state.limit_failed, True
-            faults = [] if already else [Fault("ContextLimits", session_id, now, error)]
-            return Reading(_visible(state), None), faults
-        state.limit_failed = False
-        return Reading(_visible(state), limit), []
+            if not state.limit_failed:
+                faults = [Fault("ContextLimits", session_id, now, error)]
+            state.limit_failed = True
+        return Reading(state.visible(), limit), faults
 
     def _answer(self, state: GaugeState, event: MessageUpdated) -> Reason | None:
-        if is_compaction(event):
-            state.summary_created = max(state.summary_created, event.created)
+        """Only a finished answer with tokens is a measurement (U2)."""
+        created = created_at(event)
+        if not is_finished(event) or created <= state.compacted:
             return None
-        changed = _model_of_message(state, event)
-        if not event.finish and event.completed is None:
-            return changed
-        created = event.created or event.completed or event.at
-        tokens = self._prompt(event.tokens)
-        if created <= state.compacted:
-            return changed
-        if event.tokens is None or tokens <= 0:
-            _count_unmeasured(state, created, event.message_id)
-            return changed
-        projected = tokens + event.tokens.output + event.tokens.reasoning
-        _insert(state, Sample(created, event.message_id, event.at, tokens, projected))
-        return "sample"
+        tokens, projected = self._counts(event.tokens)
+        if tokens <= 0:
+            return "unmeasured" if state.add_unmeasured(event) else None
+        sample = Sample(created, event.message_id, event.at, tokens, projected)
+        if not state.add(sample):
+            return None
+        return "sample" if created >= state.session_created else "copied"
 
-    def _prompt(self, tokens: Tokens | None) -> int:
+    def _counts(self, tokens: Tokens | None) -> tuple[int, int]:
+        """The prompt, and the prompt with its answer (U5)."""
         if tokens is None:
-            return 0
+            return 0, 0
         if self.accounting == "inclusive":
-            return tokens.input
-        return tokens.input + tokens.cache_read + tokens.cache_write
+            return tokens.input, tokens.input + tokens.output
+        prompt = tokens.input + tokens.cache_read + tokens.cache_write
+        return prompt, prompt + tokens.output + tokens.reasoning
 
 
 def is_compaction(event: MessageUpdated) -> bool:
-    """Whether an answer is the summary that a compaction wrote."""
+    """Whether a message is the summary that a compaction wrote (U1)."""
+    if event.role != "assistant":
+        return False
     return event.summary or event.agent.strip().lower() == "compaction"
 
 
-def _visible(state: GaugeState) -> Sample | None:
-    """The newest sample that no pending revert hides."""
-    for sample in reversed(state.samples):
-        if not state.revert or sample.message_id < state.revert:
-            return sample
-    return None
-
-
-def _insert(state: GaugeState, sample: Sample) -> None:
-    """Place a measurement by when its message was made; a repeated report replaces the earlier."""
-    samples = state.samples
-    newest = samples[-1] if samples else None
-    for index in range(len(samples) - 1, -1, -1):
-        if samples[index].message_id == sample.message_id:
-            if samples[index].tokens == sample.tokens:
-                sample = msgspec.structs.replace(sample, at=samples[index].at)
-            del samples[index]
-            break
-    insort(samples, sample)
-    del samples[:-SAMPLES]
-    if newest is None or samples[-1].message_id != newest.message_id:
-        state.unmeasured = 0
-
-
-def _count_unmeasured(state: GaugeState, created: float, message_id: str) -> None:
-    """One more finished answer that the measurement does not know of."""
-    newest = state.samples[-1] if state.samples else None
-    if message_id != state.last_unmeasured and (newest is None or created >= newest.created):
-        state.unmeasured += 1
-        state.last_unmeasured = message_id
-
-
 def _model_of_message(state: GaugeState, event: MessageUpdated) -> Reason | None:
-    """Only a newer message changes the model: old ones are updated again, late."""
-    if not event.model_id or event.created < state.model_created:
+    """Only a newer message changes the model: old ones are updated again, late (U12)."""
+    created = created_at(event)
+    if not event.model_id or created <= state.model_created:
         return None
-    state.model_created = event.created
+    state.model_created = created
     return _switch(state, event.provider_id, event.model_id)
-
-
-def _switch(state: GaugeState, provider_id: str, model_id: str) -> Reason | None:
-    if (provider_id, model_id) == (state.provider_id, state.model_id):
-        return None
-    state.provider_id, state.model_id = provider_id, model_id
-    return "model"
-
-
-def _compacted(state: GaugeState, event: SessionEvent) -> Reason | None:
-    """Only what was made after the summary counts from now on; without one, after the event."""
-    if state.summary_created >= 0 and state.summary_created == state.compacted:
-        return None
-    newer = state.summary_created > state.compacted
-    state.compacted = state.summary_created if newer else event.at
-    state.samples[:] = [each for each in state.samples if each.created > state.compacted]
-    state.unmeasured = 0
-    return "compacted"
-
-
-def _removed(state: GaugeState, event: MessageRemoved) -> Reason | None:
-    before = len(state.samples)
-    state.samples[:] = [each for each in state.samples if each.message_id != event.message_id]
-    return "removed" if len(state.samples) < before else None
 
 
 def _session_changed(state: GaugeState, event: SessionInfo) -> Reason | None:
     reason: Reason | None = None
+    state.session_created = event.created
     if event.revert != state.revert:
         state.revert = event.revert
         reason = "reverted"
@@ -225,3 +166,10 @@ def _session_changed(state: GaugeState, event: SessionInfo) -> Reason | None:
         state.session_model = model
         reason = _switch(state, event.provider_id, event.model_id) or reason
     return reason
+
+
+def _switch(state: GaugeState, provider_id: str, model_id: str) -> Reason | None:
+    if (provider_id, model_id) == (state.provider_id, state.model_id):
+        return None
+    state.provider_id, state.model_id = provider_id, model_id
+    return "model"

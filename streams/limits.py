@@ -23,11 +23,10 @@ class Limit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def tokens(self, kind: LimitKind) -> int | None:
         """The limit of one kind, or None when it is not known. Never below 1, never above context."""
-        room = self.input or self.context if kind != "context" else self.context
-        if room <= 0:
-            return None
-        if kind == "usable" and not self.input:
-            room -= min(self.output, LARGEST_RESERVE, self.context // 2)
+        bounds = (self.context,) if kind == "context" else (self.context, self.input)
+        room = min((bound for bound in bounds if bound > 0), default=None)
+        if room is not None and kind == "usable" and self.input <= 0:
+            room -= min(max(0, self.output), LARGEST_RESERVE, room // 2)
         return room
 
 
@@ -36,6 +35,7 @@ Resolver = Callable[[str, str], _Found]
 """Takes ``provider_id`` and ``model_id``; returns a limit in tokens, or None when it knows none."""
 
 _Layer = Resolver | Mapping[str, Limit | int]
+_Lookup = Callable[[str, str], int | None]
 
 
 class _ModelData(msgspec.Struct):
@@ -43,12 +43,15 @@ class _ModelData(msgspec.Struct):
 
 
 class _ProviderData(msgspec.Struct):
-    models: dict[str, _ModelData] = {}
-    id: str = ""
+    """A provider of models.dev, where it is named by its key."""
+
+    models: dict[str, _ModelData]
 
 
-class _ProvidersAnswer(msgspec.Struct):
-    providers: list[_ProviderData]
+class _ProviderOfAgent(_ProviderData):
+    """A provider of opencode's answer, a list."""
+
+    id: str
 
 
 class ContextLimits:
@@ -79,11 +82,11 @@ class ContextLimits:
         if kind not in ("context", "input", "usable"):
             raise ValueError(f"kind must be 'context', 'input' or 'usable', got {kind!r}")
         self.kind: LimitKind = kind
-        self._layers = [_resolver(layer) for layer in layers]
+        self._layers = [_lookup(layer, kind) for layer in layers]
 
     def override(self, layer: _Layer) -> None:
         """Put a layer before all others. Publish ``LimitsChanged`` to measure idle sessions anew."""
-        self._layers = [_resolver(layer), *self._layers]
+        self._layers = [_lookup(layer, self.kind), *self._layers]
 
     def find(self, provider_id: str, model_id: str) -> int | None:
         """The model's limit in tokens, or None.
@@ -93,11 +96,7 @@ class ContextLimits:
                 take the limit as not known.
         """
         for layer in self._layers:
-            found = layer(provider_id, model_id)
-            if found is None:
-                continue
-            limit = found if isinstance(found, Limit) else Limit(context=found)
-            if (tokens := limit.tokens(self.kind)) is not None:
+            if (tokens := layer(provider_id, model_id)) is not None:
                 return tokens
         return None
 
@@ -126,11 +125,11 @@ class ContextLimits:
 
 
 def _providers(text: bytes) -> Iterable[tuple[str, _ProviderData]]:
-    try:
-        answer = msgspec.json.decode(text, type=_ProvidersAnswer)
-    except msgspec.ValidationError:
-        return msgspec.json.decode(text, type=dict[str, _ProviderData]).items()
-    return [(provider.id, provider) for provider in answer.providers]
+    answer = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    if "providers" in answer:
+        listed = msgspec.json.decode(answer["providers"], type=list[_ProviderOfAgent])
+        return [(provider.id, provider) for provider in listed]
+    return msgspec.json.decode(text, type=dict[str, _ProviderData]).items()
 
 
 def _table(providers: Iterable[tuple[str, _ProviderData]]) -> dict[str, Limit]:
@@ -142,11 +141,23 @@ def _table(providers: Iterable[tuple[str, _ProviderData]]) -> dict[str, Limit]:
     }
 
 
-def _resolver(layer: _Layer) -> Resolver:
+def _lookup(layer: _Layer, kind: LimitKind) -> _Lookup:
+    """A layer as a function to tokens. A table is copied, and its limits are worked out once."""
     if callable(layer):
-        return layer
-    table = dict(layer)
-    for name, value in table.items():
+        return lambda provider_id, model_id: _tokens(layer(provider_id, model_id), kind)
+    for name, value in layer.items():
         if not isinstance(value, Limit) and not (type(value) is int and value > 0):
             raise ValueError(f"limit of {name!r} must be a positive number of tokens, got {value!r}")
-    return lambda provider_id, model_id: table.get(f"{provider_id}/{model_id}", table.get(model_id))
+    table = {name: _tokens(value, kind) for name, value in layer.items()}
+
+    def look_up(provider_id: str, model_id: str) -> int | None:
+        found = table.get(f"{provider_id}/{model_id}")
+        return table.get(model_id) if found is None and "/" not in model_id else found
+
+    return look_up
+
+
+def _tokens(found: _Found, kind: LimitKind) -> int | None:
+    if isinstance(found, Limit):
+        return found.tokens(kind)
+    return found if found is not None and found > 0 else None

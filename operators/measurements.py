@@ -1,0 +1,127 @@
+"""What was measured of one session's context window, and what of it still counts."""
+
+from bisect import insort
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from streams.events import MessageUpdated
+
+__all__ = ["Measurements", "Sample", "created_at", "is_finished"]
+
+SAMPLES: Final = 64
+"""Measurements kept per session, so that undoing messages falls back to an earlier one."""
+
+
+class Sample(msgspec.Struct, frozen=True, gc=False, order=True):
+    """What one answer measured. Ordered by when the message was made (U8)."""
+
+    created: float
+    message_id: str
+    at: float
+    tokens: int
+    projected: int
+
+
+class Measurements(msgspec.Struct):
+    """The measurements of one session. Every method says whether it changed anything.
+
+    Attributes:
+        samples: Measurements since the last compaction, by when their messages were made.
+        unmeasured: Answers finished since the newest of them that measured nothing.
+        last_unmeasured: When the newest of those was made, and its id.
+        compacted: What was made up to here is void.
+        announced: The ``compacted`` whose ``SessionCompacted`` has been heard.
+        summary_created: When the newest compaction's answer was made; -1 once that has failed.
+        revert: The first message that a pending revert hides.
+    """
+
+    samples: list[Sample] = []
+    unmeasured: int = 0
+    last_unmeasured: tuple[float, str] = (-1.0, "")
+    compacted: float = -1.0
+    announced: float = -1.0
+    summary_created: float = -1.0
+    revert: str = ""
+
+    def visible(self) -> Sample | None:
+        """The newest sample that no pending revert hides (U9). Message ids ascend with time."""
+        for sample in reversed(self.samples):
+            if not self.revert or sample.message_id < self.revert:
+                return sample
+        return None
+
+    def add(self, sample: Sample) -> bool:
+        """Place a measurement by when its message was made; said again, it changes nothing (U7)."""
+        samples = self.samples
+        newest = samples[-1].message_id if samples else ""
+        for index in range(len(samples) - 1, -1, -1):
+            if samples[index].message_id == sample.message_id:
+                if replace(sample, at=samples[index].at) == samples[index]:
+                    return False
+                del samples[index]
+                break
+        insort(samples, sample)
+        del samples[:-SAMPLES]
+        if samples[-1].message_id != newest:
+            self.unmeasured = 0
+        return True
+
+    def add_unmeasured(self, event: MessageUpdated) -> bool:
+        """An answer that the measurement does not know of; one that failed added nothing (U3)."""
+        place = (created_at(event), event.message_id)
+        newest = self.samples[-1] if self.samples else None
+        known = newest is not None and place <= (newest.created, newest.message_id)
+        if event.error is not None or known or place <= self.last_unmeasured:
+            return False
+        self.unmeasured += 1
+        self.last_unmeasured = place
+        return True
+
+    def remove(self, message_id: str) -> bool:
+        """A message was taken out, and what it measured with it (U9)."""
+        before = len(self.samples)
+        self.samples[:] = [each for each in self.samples if each.message_id != message_id]
+        return len(self.samples) < before
+
+    def summarise(self, event: MessageUpdated) -> bool:
+        """A compaction's answer measures nothing (U1). Finished well, it has compacted the session: a
+        reader who was away, and a fork, never hear ``SessionCompacted``."""
+        created = created_at(event)
+        if event.error is not None or event.finish == "error":
+            if self.summary_created == created:
+                self.summary_created = -1.0
+            return False
+        self.summary_created = max(self.summary_created, created)
+        if not is_finished(event) or created <= self.compacted:
+            return False
+        if self.announced == self.compacted >= 0 and not self.samples:
+            self.announced = created  # it is the one that was announced before
+        self._void(created)
+        return True
+
+    def announce(self, at: float) -> bool:
+        """``SessionCompacted``: void what was made before the summary, or, when none was seen, before
+        the event itself (C2). Said again, or after its summary has done it, it changes nothing."""
+        before = self.compacted
+        if self.summary_created > self.compacted:
+            self._void(self.summary_created)
+        elif self.announced == self.compacted and (self.samples or self.compacted < 0):
+            self._void(at)
+        self.announced = self.compacted
+        return self.compacted != before
+
+    def _void(self, until: float) -> None:
+        self.compacted = until
+        self.samples[:] = [each for each in self.samples if each.created > until]
+
+
+def created_at(event: MessageUpdated) -> float:
+    """When a message was made, as well as it is known."""
+    return event.created or event.completed or event.at
+
+
+def is_finished(event: MessageUpdated) -> bool:
+    """Whether an answer is over: ``finish`` comes a little before ``completed``."""
+    return bool(event.finish) or event.completed is not None
