@@ -6,6 +6,7 @@ from operators.context_warnings import ContextWarning, context_warnings
 from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
+from operators.session_overview import SessionOverview, session_overview
 from operators.session_tree import SessionNode, session_tree
 from operators.stalls import StallReport, stalls
 from operators.task_progress import TaskCounts, TaskProgress, task_progress
@@ -17,6 +18,7 @@ __all__ = [
     "Logic",
     "Operator",
     "SessionNode",
+    "SessionOverview",
     "StallReport",
     "TaskCounts",
     "TaskProgress",
@@ -25,6 +27,7 @@ __all__ = [
     "context_warnings",
     "expire_after",
     "per_session",
+    "session_overview",
     "session_tree",
     "stalls",
     "task_progress",

@@ -51,7 +51,7 @@ class FamilyFold(Generic[_State, _Out]):
         self.requests: dict[str, str] = {}
         """Which session asked, by request."""
         self._tombstones = Tombstones(self.deadlines)
-        self._report = report
+        self.report = report
         self._takes = {kind: self._taking(take) for kind, take in self.takes().items()}
 
     # --- for the subclass ---------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class FamilyFold(Generic[_State, _Out]):
 
     def _fault(self, session_id: str, now: object, error: Exception) -> None:
         at = now if isinstance(now, float) else 0.0
-        self._report(Fault(type(self).__name__, session_id, at, error))
+        self.report(Fault(type(self).__name__, session_id, at, error))
 
     def _info(self, event: SessionEvent, now: float) -> Iterable[_Out]:
         if not isinstance(event, SessionInfo):

@@ -189,7 +189,7 @@ def session_tree(*, scheduler: abc.SchedulerBase | None = None) -> Operator[Sess
 
     Marbles (1 s a character)::
 
-        events  --c--p--d--|
+        events  --c--p--d------|
         session_tree()
         result  --x--y--(z,w)--|
 

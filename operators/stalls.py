@@ -177,7 +177,7 @@ def stalls(
 
         events  b-t--t------i--|
         stalls(stale=300, tool_stale=600)
-        result  -----------x---|
+        result  --------x------|
 
         b = busy("s")
         t = tool("s", "c", "bash", "running")
