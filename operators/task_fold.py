@@ -169,7 +169,8 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
 
     def _answer(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         message = cast(MessageUpdated, event)
-        if message.role == "assistant" and not message.finish and message.completed is None:
+        unfinished = message.role == "assistant" and not message.finish and message.completed is None
+        if unfinished and not state.is_copy(message):
             state.begin(now)
         state.take_answer(message)
         return self.say(state, now)

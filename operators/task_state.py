@@ -53,6 +53,8 @@ class Task(msgspec.Struct):
     cost: float = 0.0
     answers: dict[str, tuple[int, float]] = {}
     user_message: str = ""
+    created: float = 0.0
+    copied: dict[str, None] = {}
     text_part: str = ""
     reasoning_part: str = ""
     text: list[str] = []
@@ -91,7 +93,9 @@ class Task(msgspec.Struct):
         """A whole part: output of the session's own, unless it is the prompt."""
         if part.message_id == self.user_message:
             return
-        if part.state is not None:
+        if part.message_id in self.copied:
+            self._take_copy(part)
+        elif part.state is not None:
             self._take_call(part, part.state.status, now)
         elif part.type in ("text", "reasoning"):
             self._take_text(part, now)
@@ -103,7 +107,11 @@ class Task(msgspec.Struct):
         if event.role == "user":
             self.user_message = event.message_id
             return
-        if event.error is not None:
+        if self.is_copy(event):
+            self.copied[event.message_id] = None
+            if len(self.copied) > CALLS:
+                del self.copied[next(iter(self.copied))]
+        elif event.error is not None:
             self.error = event.error.name
         if event.tokens is None:
             return
@@ -127,6 +135,7 @@ class Task(msgspec.Struct):
 
     def take_info(self, event: SessionInfo) -> None:
         """The session's own data."""
+        self.created = event.created
         self.title = event.title or self.title
         self.agent = event.agent or self.agent
 
@@ -136,6 +145,15 @@ class Task(msgspec.Struct):
 
     def set_text(self, text: str) -> None:
         self.text, self.text_size = [text[-TEXT:]], min(len(text), TEXT)
+
+    def is_copy(self, event: MessageUpdated) -> bool:
+        """A fork starts with copies of another session's messages, some never to be finished."""
+        return event.created < self.created
+
+    def _take_copy(self, part: Part) -> None:
+        """A copied call counts as the session's, but nobody is at work on it."""
+        if part.state is not None:
+            self._count_call(key_of(part), part.tool)
 
     def _take_text(self, part: Part, now: float) -> None:
         """A part that has ended may be reported after the turn: that is no new work (P4)."""
@@ -156,12 +174,7 @@ class Task(msgspec.Struct):
         self.output = True
         if not key:
             return
-        if key not in self.recent:
-            self.recent[key] = None
-            self.calls += 1
-            if len(self.recent) > CALLS:
-                del self.recent[next(iter(self.recent))]
-        self.last_tool = part.tool or self.last_tool
+        self._count_call(key, part.tool)
         if over:
             self.open_calls.pop(key, None)
             self.launches.pop(key, None)
@@ -169,6 +182,14 @@ class Task(msgspec.Struct):
             self.open_calls[key] = None
             if part.tool == "task":
                 self.launches[key] = child_of(part) or self.launches.get(key, "")
+
+    def _count_call(self, key: str, tool: str) -> None:
+        if key and key not in self.recent:
+            self.recent[key] = None
+            self.calls += 1
+            if len(self.recent) > CALLS:
+                del self.recent[next(iter(self.recent))]
+        self.last_tool = tool or self.last_tool
 
 
 class _TaskMetadata(msgspec.Struct, rename={"session_id": "sessionId"}):

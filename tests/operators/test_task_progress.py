@@ -398,3 +398,16 @@ def test_bad_minimum_runtime(value: Any) -> None:
     """The error names the argument, the value and the range."""
     with pytest.raises(ValueError, match=r"minimum_runtime must be seconds 0 or more .* got "):
         ops.task_progress(minimum_runtime=value)
+
+
+def test_copied_history_is_no_work() -> None:
+    """A fork begins with copies of messages, one of them unfinished for ever: nobody is at work on it."""
+    fork = ev.SessionCreated("c", parent_id="p", created=100.0)
+    rows = [
+        (100.0, fork),
+        (100.1, assistant("c", "m", finish="", created=50)),
+        (100.1, ev.PartUpdated("c", part=ev.Part("st", "m", "step-start"))),
+        (100.2, tool("c", "c1", "bash", "completed", output="ok", message_id="m")),
+    ]
+    value = progress(*rows)[-1][1]
+    assert (value.state, value.tool_calls) == ("pending", 1)
