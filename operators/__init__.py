@@ -6,6 +6,10 @@ from operators.context_warnings import ContextWarning, context_warnings
 from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
+from operators.session_overview import SessionOverview, session_overview
+from operators.session_tree import SessionNode, session_tree
+from operators.stalls import StallReport, stalls
+from operators.task_progress import TaskCounts, TaskProgress, task_progress
 
 __all__ = [
     "CompactionTrigger",
@@ -13,9 +17,18 @@ __all__ = [
     "ContextWarning",
     "Logic",
     "Operator",
+    "SessionNode",
+    "SessionOverview",
+    "StallReport",
+    "TaskCounts",
+    "TaskProgress",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
     "expire_after",
     "per_session",
+    "session_overview",
+    "session_tree",
+    "stalls",
+    "task_progress",
 ]

@@ -3,14 +3,17 @@
 from streams import events, opencode, recordings, schedulers
 from streams.faults import Fault
 from streams.hub import EventHub
+from streams.latest import Latest, latest
 from streams.limits import ContextLimits, Limit
 
 __all__ = [
     "ContextLimits",
     "EventHub",
     "Fault",
+    "Latest",
     "Limit",
     "events",
+    "latest",
     "opencode",
     "recordings",
     "schedulers",

@@ -1,0 +1,173 @@
+"""How far each background task is."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import msgspec
+from reactivex import abc
+
+from operators import checks
+from operators.lift import Operator, lift
+from operators.task_fold import TaskCounts, TaskFold, TaskState
+from operators.task_state import Task
+
+__all__ = ["TaskCounts", "TaskProgress", "TaskState", "task_progress"]
+
+
+class TaskProgress(msgspec.Struct, frozen=True, gc=False):
+    """How far a background task, a session started by another one, is.
+
+    Attributes:
+        session_id: The task's session.
+        parent_id: The session that started it.
+        root_id: The topmost session known above it.
+        depth: How many sessions are above it; at least 1.
+        title: What the task is called.
+        agent: Who works on it.
+        state: ``pending`` (nothing heard of it but its name), ``running``, ``waiting`` (for a human, it
+            or a task of its own), ``retrying``, ``idle`` (its turn ended, but not the task), or how it
+            ended: ``completed``, ``aborted``, ``failed``, ``gone`` (deleted or expired before its end).
+        tool_calls: Distinct tool calls so far.
+        last_tool: The tool called last.
+        last_text: The end of the last text, at most 200 characters.
+        tokens: Tokens that its answers have used, all kinds together.
+        cost: What they cost, USD.
+        started: Seconds, the first sign of work; None when there was none.
+        last_activity: Seconds, the last one.
+        finished: Seconds, when it ended; None while it has not.
+        error: The name of the error it ended with, or is retrying after.
+        siblings: The parent's tasks by state, this one among them.
+        all_complete: True on the one value that makes all the parent's tasks ended.
+    """
+
+    session_id: str
+    parent_id: str
+    root_id: str
+    depth: int
+    title: str
+    agent: str
+    state: TaskState
+    tool_calls: int
+    last_tool: str
+    last_text: str
+    tokens: int
+    cost: float
+    started: float | None
+    last_activity: float | None
+    finished: float | None
+    error: str
+    siblings: TaskCounts
+    all_complete: bool
+
+
+class Told(Task):
+    """A task, and what was said of it last."""
+
+    said: tuple[object, ...] = ()
+
+
+class TaskProgressFold(TaskFold[Told, TaskProgress]):
+    """Speaks of the sessions that have a parent."""
+
+    def start(self, session_id: str, now: float) -> Told:
+        return Told(session_id)
+
+    def say(self, state: Told, now: float) -> Iterable[TaskProgress]:
+        """The task's value if anything but text and times has changed, and it is known to be a task."""
+        parent_id = self.tree.parent(state.session_id)
+        if not parent_id:
+            return ()
+        name = self.state_name(state)
+        said = (name, parent_id, state.calls, state.last_tool, state.tokens, state.title)
+        if said == state.said:
+            return ()
+        state.said = said
+        parent = self.parent_of(state.session_id, now)
+        counts = self._with(state, self.counts(parent_id), name)
+        complete = counts.ended == counts.total
+        news = parent is not None and complete and not parent.announced
+        if parent is not None:
+            parent.announced = complete
+        return (self._value(state, name, parent_id, counts, news),)
+
+    def _with(self, state: Told, counts: TaskCounts, name: TaskState) -> TaskCounts:
+        """A session that is being dropped is no longer among the states, but still counts."""
+        if state.session_id in self.states or name != "gone":
+            return counts
+        return msgspec.structs.replace(counts, pending=max(0, counts.pending - 1), gone=counts.gone + 1)
+
+    def _value(
+        self, state: Told, name: TaskState, parent_id: str, counts: TaskCounts, news: bool
+    ) -> TaskProgress:
+        return TaskProgress(
+            state.session_id,
+            parent_id,
+            self.tree.root(state.session_id),
+            self.tree.depth(state.session_id),
+            state.title,
+            state.agent,
+            name,
+            state.calls,
+            state.last_tool,
+            state.last_text(),
+            state.tokens,
+            state.cost,
+            state.started,
+            state.last,
+            state.finished,
+            state.error,
+            counts,
+            news,
+        )
+
+
+def task_progress(
+    *, minimum_runtime: float | timedelta = 5.0, scheduler: abc.SchedulerBase | None = None
+) -> Operator[TaskProgress]:
+    """Emits a ``TaskProgress`` when a background task changes its state, calls a tool or spends tokens.
+
+    Like ``scan`` over all sessions, emitting the ones that were started by another.
+
+    Marbles (1 s a character)::
+
+        events  -c-b-t--i----|
+        task_progress(minimum_runtime=0)
+        result  -x-y-z--d----|
+
+        c = created("child", "parent")
+        b = busy("child")
+        t = tool("child", "call_1", "bash", "running")
+        i = idle("child")
+        x: session_id="child", parent_id="parent", state="pending"
+        y: state="running", started=3.0
+        z: state="running", tool_calls=1, last_tool="bash"
+        d: state="completed", finished=8.0, all_complete=True
+
+    Args:
+        minimum_runtime: Seconds from a turn's start within which an idle is not believed at once: it
+            counts when they are over, unless work is seen before. 0 or more. Default 5.
+        scheduler: Clock and timer; see ``per_session``.
+
+    Returns:
+        An operator from events to ``TaskProgress``. ``siblings`` counts the parent's tasks by state, and
+        ``all_complete`` is true on exactly one value per batch of them.
+
+    Raises:
+        ValueError: ``minimum_runtime`` is below 0.
+
+    Memory: per session about 1 kB: the end of its text, the last 256 calls' and 16 answers' ids, the
+        states of 100 ended tasks. Dropped with the session.
+    Time: one pending timer, while an early idle waits.
+    On completion and error: nothing is emitted; a task without an end has none.
+
+    Example:
+        >>> import operators as ops
+        >>> from streams.testing import busy, created, idle, outputs, text
+        >>> events = [created("c", "p"), busy("c"), text("c", "m", "p", "hi"), (9, idle("c"))]
+        >>> [each.state for each in outputs(ops.task_progress(), events)]
+        ['pending', 'running', 'completed']
+
+    Source: field failures P1 to P7, P12, P16 to P20, S10, S11.
+    """
+    seconds = checks.seconds("minimum_runtime", minimum_runtime, zero=True)
+    return lift(lambda report: TaskProgressFold(seconds, report), scheduler)

@@ -1,0 +1,177 @@
+"""``stalls``: P8 to P10, P17, P18, P21, S1, S3."""
+
+from typing import Any
+
+import pytest
+
+import operators as ops
+from streams import events as ev
+from streams.events import SessionEvent
+from streams.testing import (
+    Timeline,
+    assistant,
+    busy,
+    created,
+    deleted,
+    delta,
+    heartbeat,
+    idle,
+    outputs,
+    permission,
+    permission_reply,
+    retry,
+    text,
+    tool,
+    updated,
+)
+
+Row = tuple[float, SessionEvent]
+
+
+def reports(*rows: Row, until: float, **arguments: Any) -> list[ops.StallReport]:
+    return outputs(ops.stalls(**arguments), rows, until=until, complete=False)
+
+
+def test_silent_tool_has_more_time() -> None:
+    """P9: while a tool runs only the longer limit counts, and the report names the tool."""
+    rows = [(0, busy("s")), (10, tool("s", "c1", "bash", "running"))]
+    assert reports(*rows, until=3609.9, stale=180, tool_stale=3600) == []
+    (report,) = reports(*rows, until=3610, stale=180, tool_stale=3600)
+    assert (report.kind, report.tool, report.at, report.age) == ("tool_stale", "bash", 3610.0, 3600.0)
+
+
+LIFE = [
+    text("s", "m", "x", "hi"),
+    delta("s", "m", "x", "hi"),
+    ev.PartUpdated("s", part=ev.Part("r", "m", "reasoning", "hm")),
+    ev.PartUpdated("s", part=ev.Part("st", "m", "step-start")),
+    assistant("s", "m", finish=""),
+]
+NO_LIFE = [
+    heartbeat(),
+    updated("s"),
+    ev.UnknownEvent("s", type="session.diff"),
+    retry("s", 1),
+    busy("s"),
+    assistant("s", "m", completed=99),
+    ev.PartUpdated("s", part=ev.Part("p", "m", "patch")),
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "at"), [(each, 220) for each in LIFE] + [(each, 120) for each in NO_LIFE]
+)
+def test_what_counts_as_life(event: SessionEvent, at: float) -> None:
+    """P10, P4, S3: text, reasoning, steps and answers refresh; data, retries and heartbeats do not."""
+    seen = reports((0, busy("s")), (100, event), until=230, stale=120)
+    assert [report.at for report in seen] == [at]
+
+
+def test_repeated_running_state_is_no_life() -> None:
+    """P10: a tool part that only repeats that it runs, with more metadata, does not refresh."""
+    again = tool("s", "c1", "bash", "running", metadata={"output": "more"})
+    rows = [(0, busy("s")), (10, tool("s", "c1", "bash", "running")), (100, again)]
+    assert [each.at for each in reports(*rows, until=700, stale=60, tool_stale=600)] == [610.0]
+
+
+def test_retry_is_no_progress() -> None:
+    """P17: retries each 30 s do not move the last progress; stale comes at the normal time."""
+    rows = [(0, busy("s")), *[(30.0 * n, retry("s", n)) for n in range(1, 10)]]
+    assert [each.at for each in reports(*rows, until=300, stale=200)] == [200.0]
+
+
+def test_retry_far_away_is_blocked() -> None:
+    """P17: an attempt five hours from now is said at once, and once."""
+    rows = [(0, busy("s")), (5, retry("s", 1, next=18_005)), (6, retry("s", 1, next=18_005))]
+    assert [(each.kind, each.at, each.age) for each in reports(*rows, until=100)] == [
+        ("blocked", 5, 18_000)
+    ]
+
+
+def test_waiting_for_a_human_stops_the_clock_above_too() -> None:
+    """P18: ten hours of waiting two levels down are no stall; the answer starts the clock anew."""
+    rows = [
+        (0.0, created("root")),
+        (0.0, created("a", "root")),
+        (0.0, created("b", "a")),
+        *[(1.0, busy(each)) for each in ("root", "a", "b")],
+        (10.0, permission("b", "p1")),
+        (36010.0, permission_reply("b", "p1")),
+    ]
+    assert reports(*rows, until=36909, stale=900) == []
+    assert {(each.session_id, each.at) for each in reports(*rows, until=36911, stale=900)} == {
+        (each, 36910.0) for each in ("root", "a", "b")
+    }
+
+
+def test_one_report_per_doubling_with_the_true_age() -> None:
+    """P21: reports at once, twice and four times the patience (Miosa-osa/OSA#133)."""
+    seen = reports((0, busy("s")), until=3600, stale=900)
+    assert [(each.at, each.age, each.number) for each in seen] == [
+        (900.0, 900.0, 1),
+        (1800.0, 1800.0, 2),
+        (3600.0, 3600.0, 3),
+    ]
+
+
+def test_progress_ends_the_episode() -> None:
+    """P21: after progress the count begins again."""
+    seen = reports((0, busy("s")), (1000, text("s", "m", "x", "hi")), until=1900, stale=900)
+    assert [(each.at, each.number) for each in seen] == [(900.0, 1), (1900.0, 1)]
+
+
+def test_heartbeats_do_not_keep_a_session_fresh() -> None:
+    """S3: an hour of heartbeats each 10 s; the session goes stale on time."""
+    rows = [(0.0, busy("s")), *[(10.0 * n, heartbeat()) for n in range(1, 361)]]
+    assert [each.at for each in reports(*rows, until=3600, stale=2700)] == [2700.0]
+
+
+def test_a_gap_is_no_stall() -> None:
+    """S1: after a reconnect the clock starts anew; nothing is stale because of the gap."""
+    rows = [(0, busy("s")), (800, ev.StreamConnected()), (810, ev.StreamGap(since=790))]
+    assert [each.at for each in reports(*rows, until=1710, stale=900)] == [1710.0]
+
+
+def test_idle_sessions_are_never_stale() -> None:
+    """Only a session at work can stall."""
+    assert reports((0, busy("s")), (10, idle("s")), until=10_000, stale=900) == []
+    assert reports((0, updated("s")), until=10_000, stale=900) == []
+
+
+def test_a_progressing_stream_is_never_deferred_for_ever() -> None:
+    """P8: a parent that works all the time does not keep its silent child from being reported."""
+    rows = [(0.0, created("c", "p")), (0.0, busy("c"))]
+    rows += [(0.5 * n, delta("p", "m", "x", ".")) for n in range(1, 400)]
+    assert [(each.session_id, each.at) for each in reports(*rows, until=150, stale=100)] == [("c", 100.0)]
+
+
+def test_two_sessions_have_clocks_of_their_own_and_one_timer() -> None:
+    """Interleaved sessions stall at their own times; there is one timer for all, none at the end."""
+    line = Timeline()
+    seen = line.watch(ops.stalls(stale=100))
+    line.play((0, busy("a")), (30, busy("b")), (50, text("a", "m", "x", "hi")))
+    assert line.scheduler.pending == 1
+    line.advance_to(151)
+    assert [(at, each.session_id) for at, each in seen] == [(130.0, "b"), (150.0, "a")]
+    line.play((152, deleted("a")), (153, ev.SessionExpired("b")))
+    line.advance_to(1000)
+    assert line.scheduler.pending == 0
+    assert len(seen) == 2
+
+
+def test_completion_and_dispose_cancel_the_timer() -> None:
+    """After the end nothing is pending."""
+    line = Timeline()
+    line.watch(ops.stalls())
+    line.play((0, busy("s")))
+    line.hub.on_completed()
+    assert line.scheduler.pending == 0
+    assert outputs(ops.stalls(), []) == []
+
+
+@pytest.mark.parametrize("argument", ["stale", "tool_stale"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "900"])
+def test_bad_arguments(argument: str, value: Any) -> None:
+    """The error names the argument, the value and the range."""
+    with pytest.raises(ValueError, match=rf"{argument} must be seconds above 0 .* got "):
+        ops.stalls(**{argument: value})
