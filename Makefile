@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 .PHONY: demo test check lint types layers format coverage clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
-	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 20 --limit acme/kestrel-tight=32000
+	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
 
 test: $(READY)            ## all tests that need no server
 	$(BIN)/pytest -q
