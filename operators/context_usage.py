@@ -89,15 +89,13 @@ class ContextUsageLogic(Logic[UsageState, ContextUsage]):
         self, state: UsageState, event: SessionEvent, now: float
     ) -> Iterable[ContextUsage | Fault]:
         reason = self._gauge.take(state, event)
+        if reason is None:
+            return ()
         reading, faults = self._gauge.read(state, state.session_id, now)
         told = state.told
-        if told is None:
-            nothing_new = reading.sample is None and reason != "compacted"
-        else:
-            nothing_new = reason is None and reading.limit == told.limit
-        if nothing_new:
+        if told is None and reading.sample is None and reason != "compacted":
             return faults
-        usage = self._usage(state, reading, reason or "limit", event.at)
+        usage = self._usage(state, reading, reason, event.at)
         if told is not None and usage == replace(told, at=usage.at, reason=usage.reason):
             return faults
         state.told = usage
