@@ -145,7 +145,8 @@ def context_usage(
 
     Args:
         limits: Who knows the models' limits; an unknown limit gives ``limit`` and ``ratio`` None.
-        accounting: Whether ``input`` includes cached tokens; ``exclusive`` is opencode's way.
+        accounting: Whether ``input`` includes cached tokens and ``output`` reasoning; ``exclusive``, that
+            they do not, is opencode's way.
         scheduler: The clock; see ``per_session``.
 
     Returns:
@@ -154,8 +155,8 @@ def context_usage(
     Raises:
         ValueError: ``accounting`` is not one of the two.
 
-    Memory: per session about 0.5 kB and up to 64 measurements (of 0.2 kB), so that undoing messages
-        finds an earlier one. Dropped with the session.
+    Memory: per session about 0.8 kB, and 0.25 kB for each further measurement, of which up to 64 are
+        kept, so that undoing messages finds an earlier one. Dropped with the session.
     Time: none.
     On completion and error: nothing is pending. A limit lookup that raises counts as unknown and is
         one ``Fault`` until it works again.
