@@ -89,15 +89,13 @@ class ContextUsageLogic(Logic[UsageState, ContextUsage]):
         self, state: UsageState, event: SessionEvent, now: float
     ) -> Iterable[ContextUsage | Fault]:
         reason = self._gauge.take(state, event)
+        if reason is None:
+            return ()
         reading, faults = self._gauge.read(state, state.session_id, now)
         told = state.told
-        if told is None:
-            nothing_new = reading.sample is None and reason != "compacted"
-        else:
-            nothing_new = reason is None and reading.limit == told.limit
-        if nothing_new:
+        if told is None and reading.sample is None and reason != "compacted":
             return faults
-        usage = self._usage(state, reading, reason or "limit", event.at)
+        usage = self._usage(state, reading, reason, event.at)
         if told is not None and usage == replace(told, at=usage.at, reason=usage.reason):
             return faults
         state.told = usage
@@ -147,7 +145,8 @@ def context_usage(
 
     Args:
         limits: Who knows the models' limits; an unknown limit gives ``limit`` and ``ratio`` None.
-        accounting: Whether ``input`` includes cached tokens; ``exclusive`` is opencode's way.
+        accounting: Whether ``input`` includes cached tokens and ``output`` reasoning; ``exclusive``, that
+            they do not, is opencode's way.
         scheduler: The clock; see ``per_session``.
 
     Returns:
@@ -156,8 +155,8 @@ def context_usage(
     Raises:
         ValueError: ``accounting`` is not one of the two.
 
-    Memory: per session about 0.5 kB and up to 64 measurements (of 0.2 kB), so that undoing messages
-        finds an earlier one. Dropped with the session.
+    Memory: per session about 0.8 kB, and 0.25 kB for each further measurement, of which up to 64 are
+        kept, so that undoing messages finds an earlier one. Dropped with the session.
     Time: none.
     On completion and error: nothing is pending. A limit lookup that raises counts as unknown and is
         one ``Fault`` until it works again.

@@ -64,7 +64,7 @@ class ContextWarningsLogic(Logic[WarningState, ContextWarning]):
         self, state: WarningState, event: SessionEvent, now: float
     ) -> Iterable[ContextWarning | Fault]:
         reason = self._gauge.take(state, event)
-        if reason == "copied":
+        if reason is None or reason == "copied":
             return
         reading, faults = self._gauge.read(state, state.session_id, now)
         yield from faults

@@ -58,7 +58,7 @@ class GaugeState(Measurements):
     provider_id: str = ""
     model_id: str = ""
     model_created: float = -1.0
-    session_model: str = ""
+    session_model: tuple[str, str] = ("", "")
     session_created: float = 0.0
     limit_failed: bool = False
 
@@ -161,7 +161,7 @@ def _session_changed(state: GaugeState, event: SessionInfo) -> Reason | None:
     if event.revert != state.revert:
         state.revert = event.revert
         reason = "reverted"
-    model = f"{event.provider_id}/{event.model_id}"
+    model = (event.provider_id, event.model_id)
     if event.model_id and model != state.session_model:
         state.session_model = model
         reason = _switch(state, event.provider_id, event.model_id) or reason

@@ -384,18 +384,19 @@ def test_an_unknown_limit_is_no_default() -> None:
     assert round(seen[1][1].ratio or 0, 4) == 1.1444
 
 
-def test_a_limit_is_looked_up_at_every_event() -> None:
-    """U11: a limit that changed silently is seen at the session's next event, and dated as before."""
+def test_a_limit_is_looked_up_at_every_reading() -> None:
+    """U11: a limit that changed silently is seen when the session is read next, and dated as before."""
     limits = ContextLimits({"anthropic/x": 200_000})
     line = Timeline()
     seen = line.watch(ops.context_usage(limits))
     line.play((1, assistant("s", "m1", input=50_000)))
     line.play((2, assistant("s", "m1", input=50_000, created=1)))
     limits.override({"anthropic/x": 100_000})
-    line.play((3, updated("s")))
+    line.play((3, assistant("s", "m1", input=50_000, created=1)))
+    line.play((4, assistant("s", "m2", tokens=False)))
     assert [(at, usage.at, usage.ratio, usage.reason) for at, usage in seen] == [
         (1.0, 1.0, 0.25, "sample"),
-        (3.0, 1.0, 0.5, "limit"),
+        (4.0, 1.0, 0.5, "unmeasured"),
     ]
 
 

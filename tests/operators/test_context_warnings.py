@@ -84,16 +84,17 @@ def test_an_empty_answer_re_arms_nothing() -> None:
 
 
 def test_a_copied_history_warns_when_it_is_over() -> None:
-    """C2: a fork's copies are no crossings; if it is full when they are over, the next event says so."""
+    """C2: a fork's copies are no crossings; if it is full when they are over, its own answer says so."""
     copied = [
         (100, SessionCreated("s", created=100)),
         (100, assistant("s", "m1", input=160_000, created=1, completed=2)),
         (100, assistant("s", "m2", summary=True, created=3, completed=4)),
         (100, assistant("s", "m3", input=20_000, created=5, completed=6)),
     ]
-    assert messages(*copied, (101, user("s", "u4"))) == []
+    assert messages(*copied, (101, assistant("s", "m5", input=30_000))) == []
     still_full = (100, assistant("s", "m4", input=150_000, created=7, completed=8))
-    assert messages(*copied, still_full, (101, user("s", "u5"))) == ["m4"]
+    assert messages(*copied, still_full, (101, user("s", "u5"))) == []
+    assert messages(*copied, still_full, (102, assistant("s", "m6", input=151_000))) == ["m6"]
 
 
 def test_undoing_re_arms() -> None:
