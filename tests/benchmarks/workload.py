@@ -14,7 +14,22 @@ LIMIT = 200_000
 START = 1_795_000_000_000
 """Milliseconds; the first message."""
 
-WORDS = "the order book total rows every invoice stock parser price table report batch check".split()
+WORDS = [
+    "the",
+    "order",
+    "book",
+    "total",
+    "rows",
+    "every",
+    "invoice",
+    "stock",
+    "parser",
+    "price",
+    "table",
+    "report",
+    "batch",
+    "check",
+]
 
 
 @dataclass
@@ -71,7 +86,10 @@ class Session:
         if status == "completed":
             output = (" ".join(self.random.choices(WORDS, k=size // 6)))[:size]
             state |= {"output": output, "title": "pytest", "metadata": {"exit": 0}}
-            state["time"] = {"start": START + self.message * 1000, "end": START + self.message * 1000 + 250}
+            state["time"] = {
+                "start": START + self.message * 1000,
+                "end": START + self.message * 1000 + 250,
+            }
         part = {
             "id": f"prt_{self.id}_call_{self.call:06}",
             "messageID": self.message_id,
@@ -113,8 +131,11 @@ class Session:
         if kind == 1:
             self.todo += 1
             todos = [
-                {"content": f"step {n}", "status": "completed" if n < self.todo % 6 else "pending",
-                 "priority": "high"}
+                {
+                    "content": f"step {n}",
+                    "status": "completed" if n < self.todo % 6 else "pending",
+                    "priority": "high",
+                }
                 for n in range(5)
             ]
             return self.event("todo.updated", {"sessionID": self.id, "todos": todos})
@@ -125,7 +146,9 @@ class Session:
         yield self.created()
         while True:
             self.message += 1
-            self.tokens = 2_000 if self.tokens > 190_000 else self.tokens + self.random.randrange(500, 4_000)
+            self.tokens = (
+                2_000 if self.tokens > 190_000 else self.tokens + self.random.randrange(500, 4_000)
+            )
             yield self.answer(finished=False)
             for step in range(16):
                 yield self.delta()
