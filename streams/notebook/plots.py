@@ -19,6 +19,7 @@ PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E0
 """Okabe and Ito's colours, which people with colour blindness tell apart."""
 
 LIMIT_COLOUR: Final = "#444444"
+TIME_AXIS: Final = alt.Axis(format="%H:%M:%S", labelOverlap=True)
 WIDTH: Final = 640
 HEIGHT: Final = 260
 
@@ -44,7 +45,7 @@ def plot_usage(
         ValueError: There are no values.
     """
     usages = _some(values, "context_usage")
-    x = alt.X("at:T", title="time")
+    x = alt.X("at:T", title="time", axis=TIME_AXIS)
     line = (
         alt.Chart(_data(_segments(usages)))
         .mark_line(point=True, interpolate="step-after")
@@ -96,7 +97,7 @@ def plot_triggers(
         alt.Chart(_data(rows))
         .mark_point(size=90, filled=True)
         .encode(
-            x=alt.X("at:T", title="time"),
+            x=alt.X("at:T", title="time", axis=TIME_AXIS),
             y=alt.Y("ratio:Q", title="fraction of the limit", axis=alt.Axis(format="%")),
             color=_by("session"),
             shape=alt.Shape("cause:N", title="decided on"),
