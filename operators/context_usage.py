@@ -1,6 +1,7 @@
 """How full each session's context window is."""
 
 from collections.abc import Iterable
+from html import escape
 from typing import ClassVar
 
 import msgspec
@@ -60,11 +61,19 @@ class ContextUsage(msgspec.Struct, frozen=True, gc=False):
         """For display: 100 to 0."""
         return None if self.used_percent is None else 100.0 - self.used_percent
 
-    def __str__(self) -> str:
+    def _repr_html_(self) -> str:
+        used = self.used_percent
+        bar = "" if used is None else f'<progress max="100" value="{used:.1f}"></progress> {used:.1f} %'
+        return f"<div><code>{escape(self.session_id)}</code> {bar} {escape(self._counts())}</div>"
+
+    def _counts(self) -> str:
         tokens = "unknown" if self.tokens is None else f"{self.tokens:_}"
         limit = "unknown" if self.limit is None else f"{self.limit:_}"
+        return f"{tokens}/{limit}"
+
+    def __str__(self) -> str:
         percent = "" if self.ratio is None else f", {self.ratio:.1%}".replace("%", " %")
-        return f"ContextUsage({self.session_id}, {tokens}/{limit}{percent})"
+        return f"ContextUsage({self.session_id}, {self._counts()}{percent})"
 
 
 class UsageState(GaugeState):

@@ -1,0 +1,182 @@
+"""Plots of derived values, on altair: what was emitted, drawn over the recorded time."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import altair as alt
+
+from operators.compaction_triggers import CompactionTrigger
+from operators.context_usage import ContextUsage
+
+__all__ = ["plot_triggers", "plot_usage"]
+
+_T = TypeVar("_T")
+
+Row = dict[str, Any]
+
+PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+"""Okabe and Ito's colours, which people with colour blindness tell apart."""
+
+LIMIT_COLOUR: Final = "#444444"
+TIME_AXIS: Final = alt.Axis(format="%H:%M:%S", labelOverlap=True)
+WIDTH: Final = 640
+HEIGHT: Final = 260
+
+
+def plot_usage(
+    values: Iterable[ContextUsage],
+    *,
+    threshold: float | None = None,
+    title: str = "Context window in use",
+) -> alt.LayerChart:
+    """Draw the tokens of each session over time, with the limit, a threshold and the compactions.
+
+    Args:
+        values: What ``context_usage`` emitted, in order.
+        threshold: Fraction of the limit to draw a line at; None draws none.
+        title: The plot's title.
+
+    Returns:
+        An altair chart: one line per session, broken where usage is unknown; a grey line at the limit,
+        a dashed one at the threshold, and a triangle on the axis at each compaction.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    usages = _some(values, "context_usage")
+    x = alt.X("at:T", title="time", axis=TIME_AXIS)
+    line = (
+        alt.Chart(_data(_segments(usages)))
+        .mark_line(point=True, interpolate="step-after")
+        .encode(
+            x=x,
+            y=alt.Y("tokens:Q", title="tokens", axis=alt.Axis(format="~s")),
+            color=_by("session"),
+            detail="segment:N",
+            tooltip=["session:N", "tokens:Q", "percent:Q", "message:N"],
+        )
+    )
+    compactions = (
+        alt.Chart(_data([_row(each) for each in usages if each.reason == "compacted"]))
+        .mark_point(shape="triangle-down", size=120, filled=True, opacity=1)
+        .encode(x=x, y=alt.value(8), color=_by("session"), tooltip=["session:N", "at:T"])
+    )
+    layers = [*_limits(usages, threshold), line, compactions]
+    return _layered(layers, title)
+
+
+def plot_triggers(
+    values: Iterable[CompactionTrigger], *, title: str = "Compaction triggers"
+) -> alt.LayerChart:
+    """Draw when each session should have been compacted, and how full it was.
+
+    Args:
+        values: What ``compaction_triggers`` emitted, in order.
+        title: The plot's title.
+
+    Returns:
+        An altair chart: a point per trigger at its fraction of the limit, shaped by its cause, with the
+        threshold as a dashed line.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    triggers = _some(values, "compaction_triggers")
+    rows = [
+        {
+            "session": each.session_id,
+            "at": _time(each.at),
+            "ratio": each.ratio,
+            "tokens": each.tokens,
+            "cause": each.cause,
+        }
+        for each in triggers
+    ]
+    points = (
+        alt.Chart(_data(rows))
+        .mark_point(size=90, filled=True)
+        .encode(
+            x=alt.X("at:T", title="time", axis=TIME_AXIS),
+            y=alt.Y("ratio:Q", title="fraction of the limit", axis=alt.Axis(format="%")),
+            color=_by("session"),
+            shape=alt.Shape("cause:N", title="decided on"),
+            tooltip=["session:N", "at:T", "tokens:Q", "ratio:Q", "cause:N"],
+        )
+    )
+    thresholds = _data([{"ratio": each} for each in sorted({each.threshold for each in triggers})])
+    rule = alt.Chart(thresholds).mark_rule(strokeDash=[6, 4], color=LIMIT_COLOUR).encode(y="ratio:Q")
+    return _layered([rule, points], title)
+
+
+def _layered(layers: list[alt.Chart], title: str) -> alt.LayerChart:
+    chart = alt.LayerChart(layer=layers)
+    return chart.properties(width=WIDTH, height=HEIGHT, title=title)
+
+
+def _limits(usages: list[ContextUsage], threshold: float | None) -> list[alt.Chart]:
+    """A line for each limit that was ever in force, and for the threshold of each."""
+    limits = sorted({each.limit for each in usages if each.limit is not None})
+    solid = [{"tokens": limit, "line": f"limit {limit:,}"} for limit in limits]
+    dashed = [
+        {"tokens": limit * threshold, "line": f"threshold {threshold:.0%}"}
+        for limit in limits
+        if threshold is not None
+    ]
+    return [
+        layer
+        for rows, dash in ((solid, [1, 0]), (dashed, [6, 4]))
+        if rows
+        for layer in _labelled_rules(rows, dash)
+    ]
+
+
+def _labelled_rules(rows: list[Row], dash: list[int]) -> list[alt.Chart]:
+    base = alt.Chart(_data(rows)).encode(y="tokens:Q")
+    text = base.mark_text(align="left", dx=4, dy=-6, color=LIMIT_COLOUR)
+    return [
+        base.mark_rule(color=LIMIT_COLOUR, strokeDash=dash),
+        text.encode(x=alt.value(0), text="line:N"),
+    ]
+
+
+def _segments(usages: list[ContextUsage]) -> list[Row]:
+    """Rows of known usage; a new segment begins wherever usage was unknown in between."""
+    segment: dict[str, int] = {}
+    rows: list[Row] = []
+    for usage in usages:
+        number = segment.setdefault(usage.session_id, 0)
+        if usage.tokens is None:
+            segment[usage.session_id] = number + 1
+        else:
+            rows.append({**_row(usage), "segment": f"{usage.session_id}/{number}"})
+    return rows
+
+
+def _row(usage: ContextUsage) -> Row:
+    return {
+        "session": usage.session_id,
+        "at": _time(usage.at),
+        "tokens": usage.tokens,
+        "percent": None if usage.ratio is None else round(usage.ratio * 100, 1),
+        "message": usage.message_id,
+    }
+
+
+def _by(name: str) -> alt.Color:
+    return alt.Color(f"{name}:N", scale=alt.Scale(range=list(PALETTE)), title=name)
+
+
+def _data(rows: list[Row]) -> alt.InlineData:
+    return alt.InlineData(values=rows)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
+
+
+def _some(values: Iterable[_T], source: str) -> list[_T]:
+    found = list(values)
+    if not found:
+        raise ValueError(f"values must have at least one value of {source}, got none")
+    return found
