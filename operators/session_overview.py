@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from html import escape
 from math import inf
 from typing import cast
 
@@ -33,6 +34,7 @@ class SessionOverview(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         session_id: The session.
+        at: Seconds, when it was said.
         parent_id: The session that started it; empty for a root, or while that is not known.
         title: What it is called.
         agent: Who works on it.
@@ -57,6 +59,7 @@ class SessionOverview(msgspec.Struct, frozen=True, gc=False):
     """
 
     session_id: str
+    at: float
     parent_id: str
     title: str
     agent: str
@@ -78,6 +81,12 @@ class SessionOverview(msgspec.Struct, frozen=True, gc=False):
     last_activity: float | None
     error: str
     gone: bool
+
+    def _repr_html_(self) -> str:
+        full = "" if self.ratio is None else f"{min(1.0, self.ratio):.1%} full, "
+        todos = f"todos {self.todos_closed}/{self.todos}, " if self.todos else ""
+        name = escape(self.title or self.session_id)
+        return f"<div><b>{name}</b> {self.state}: {full}{todos}{self.tool_calls} calls</div>"
 
 
 _Take = Callable[["Overview", SessionEvent, float], Iterable[SessionOverview]]
@@ -160,6 +169,7 @@ class OverviewFold(TaskFold[Overview, SessionOverview]):
             self.report(fault)
         return SessionOverview(
             state.session_id,
+            now,
             self.tree.parent(state.session_id),
             state.title,
             state.agent,

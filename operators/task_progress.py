@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from html import escape
 
 import msgspec
 from reactivex import abc
@@ -19,6 +20,7 @@ class TaskProgress(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         session_id: The task's session.
+        at: Seconds, when it was said.
         parent_id: The session that started it.
         root_id: The topmost session known above it.
         depth: How many sessions are above it; at least 1.
@@ -41,6 +43,7 @@ class TaskProgress(msgspec.Struct, frozen=True, gc=False):
     """
 
     session_id: str
+    at: float
     parent_id: str
     root_id: str
     depth: int
@@ -58,6 +61,15 @@ class TaskProgress(msgspec.Struct, frozen=True, gc=False):
     error: str
     siblings: TaskCounts
     all_complete: bool
+
+    def _repr_html_(self) -> str:
+        name, tool = escape(self.title or self.session_id), escape(self.last_tool)
+        said = f"{self.tool_calls} calls" + (f", last <code>{tool}</code>" if tool else "")
+        return f"<div><b>{name}</b> {self.state}: {said} {_bar(self.siblings)}</div>"
+
+
+def _bar(counts: TaskCounts) -> str:
+    return f'<progress max="{counts.total}" value="{counts.ended}"></progress>'
 
 
 class Told(Task):
@@ -88,7 +100,7 @@ class TaskProgressFold(TaskFold[Told, TaskProgress]):
         news = parent is not None and complete and not parent.announced
         if parent is not None:
             parent.announced = complete
-        return (self._value(state, name, parent_id, counts, news),)
+        return (self._value(state, now, name, parent_id, counts, news),)
 
     def _with(self, state: Told, counts: TaskCounts, name: TaskState) -> TaskCounts:
         """A session that is being dropped is no longer among the states, but still counts."""
@@ -97,10 +109,17 @@ class TaskProgressFold(TaskFold[Told, TaskProgress]):
         return msgspec.structs.replace(counts, pending=max(0, counts.pending - 1), gone=counts.gone + 1)
 
     def _value(
-        self, state: Told, name: TaskState, parent_id: str, counts: TaskCounts, news: bool
+        self,
+        state: Told,
+        now: float,
+        name: TaskState,
+        parent_id: str,
+        counts: TaskCounts,
+        news: bool,
     ) -> TaskProgress:
         return TaskProgress(
             state.session_id,
+            now,
             parent_id,
             self.tree.root(state.session_id),
             self.tree.depth(state.session_id),

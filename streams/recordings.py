@@ -218,11 +218,14 @@ def _end_last_line(file: IO[bytes]) -> None:
 class Replayed(Observable[SessionEvent]):
     """A recording as a cold stream. ``scheduler`` is the clock it plays on; operators follow it."""
 
-    def __init__(self, recording: Recording, speed: float | None, scheduler: abc.SchedulerBase) -> None:
+    def __init__(
+        self, recording: Recording, speed: float | None, scheduler: abc.SchedulerBase | None
+    ) -> None:
         super().__init__()
         self.recording = recording
-        self.scheduler = scheduler
+        self.scheduler: abc.SchedulerBase = scheduler or _clock_for(speed)
         self._speed = speed
+        self._own_clock = scheduler is None
 
     def _subscribe_core(
         self,
@@ -231,7 +234,7 @@ class Replayed(Observable[SessionEvent]):
     ) -> abc.DisposableBase:
         playing = _Playing(self.recording, observer)
         if isinstance(self.scheduler, Replay):
-            start = _AtOnce(self.scheduler, playing).play
+            start = _AtOnce(self.scheduler, playing, own=self._own_clock).play
         else:
             start = _Timed(self.scheduler, self._speed or 1.0, playing).play
         # Like every cold source of reactivex: play only after the subscriber has its disposable.
@@ -268,14 +271,19 @@ class _Playing(abc.DisposableBase):
 class _AtOnce:
     """Virtual time: the clock jumps from event to event, and the timers between them run."""
 
-    def __init__(self, clock: Replay, playing: _Playing) -> None:
+    def __init__(self, clock: Replay, playing: _Playing, *, own: bool) -> None:
         self._clock = clock
+        self._own = own
         self._playing = playing
 
     def play(self) -> None:
-        while (event := self._playing.next()) is not None:
+        event = self._playing.next()
+        if event is not None and self._own:  # each subscription plays from the start, and by its time
+            self._clock.start_from(event.at)
+        while event is not None:
             self._clock.advance_to(event.at)
             self._playing.emit(event)
+            event = self._playing.next()
 
 
 class _Timed:
@@ -311,6 +319,10 @@ class _Timed:
     def _emit_and_go_on(self, event: SessionEvent) -> None:
         self._playing.emit(event)
         self._play_from(self._playing.next())
+
+
+def _clock_for(speed: float | None) -> abc.SchedulerBase:
+    return Replay() if speed is None else Scaled(daemon(), speed=speed)
 
 
 def replay(
@@ -352,6 +364,4 @@ def replay(
     if speed is None and not isinstance(scheduler, Replay | None):
         raise ValueError(f"speed=None needs a streams.schedulers.Replay, got {scheduler!r}")
     recording = read(path)
-    if scheduler is None:
-        scheduler = Replay() if speed is None else Scaled(daemon(), speed=speed)
     return Replayed(recording, speed, scheduler)

@@ -256,6 +256,10 @@ class Replay(_Scheduler):
         self._queue.push(due, timer)
         return timer
 
+    def start_from(self, seconds: float) -> None:
+        """Set the clock to ``seconds``, earlier ones too. For before anything is scheduled."""
+        self._clock = float(seconds)
+
     def advance_to(self, seconds: float) -> None:
         """Run what is due up to ``seconds``, each at its own time, and leave the clock there.
 

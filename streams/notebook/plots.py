@@ -8,8 +8,9 @@ import altair as alt
 
 from operators.compaction_triggers import CompactionTrigger
 from operators.context_usage import ContextUsage
+from operators.task_progress import TaskProgress
 
-__all__ = ["plot_triggers", "plot_usage"]
+__all__ = ["plot_tasks", "plot_triggers", "plot_usage"]
 
 _T = TypeVar("_T")
 
@@ -17,6 +18,17 @@ Row = dict[str, Any]
 
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 """Okabe and Ito's colours, which people with colour blindness tell apart."""
+
+STATES: Final = {
+    "pending": "#BBBBBB",
+    "running": "#0072B2",
+    "waiting": "#E69F00",
+    "retrying": "#CC79A7",
+    "idle": "#56B4E9",
+}
+"""Colours of the states that last; a task that has ended is drawn up to its end."""
+
+ENDED: Final = ("completed", "aborted", "failed", "gone")
 
 LIMIT_COLOUR: Final = "#444444"
 TIME_AXIS: Final = alt.Axis(format="%H:%M:%S", labelOverlap=True)
@@ -180,3 +192,84 @@ def _some(values: Iterable[_T], source: str) -> list[_T]:
     if not found:
         raise ValueError(f"values must have at least one value of {source}, got none")
     return found
+
+
+def plot_tasks(values: Iterable[TaskProgress], *, title: str = "Background tasks") -> alt.LayerChart:
+    """Draw when each background task was in which state, as a Gantt chart.
+
+    Args:
+        values: What ``task_progress`` emitted, in order.
+        title: The plot's title.
+
+    Returns:
+        An altair chart: a row per task, a bar per state it was in, coloured by the state, with the tool
+        calls so far in its tooltip; tool calls are ticks.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    tasks = _some(values, "task_progress")
+    y = alt.Y("task:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
+    bars = (
+        alt.Chart(_data(_stretches(tasks)))
+        .mark_bar(height=16)
+        .encode(
+            x=alt.X("from:T", title="time", axis=TIME_AXIS),
+            x2="to:T",
+            y=y,
+            color=alt.Color(
+                "state:N",
+                scale=alt.Scale(domain=list(STATES), range=list(STATES.values())),
+                title="state",
+            ),
+            tooltip=["task:N", "state:N", "tool calls:Q", "last tool:N", "tokens:Q"],
+        )
+    )
+    ticks = (
+        alt.Chart(_data(_calls(tasks)))
+        .mark_tick(color="#000000", thickness=1.5, height=16)
+        .encode(x="at:T", y=y, tooltip=["task:N", "tool:N"])
+    )
+    return _layered([bars, ticks], title)
+
+
+def _stretches(tasks: list[TaskProgress]) -> list[Row]:
+    """From each value to the next one of the same task that is in another state."""
+    end = max(each.at for each in tasks)
+    open_rows: dict[str, Row] = {}
+    rows: list[Row] = []
+    for each in tasks:
+        row = open_rows.get(each.session_id)
+        if row is not None and row["state"] == each.state:
+            row |= _counts(each)
+            continue
+        if row is not None:
+            row["to"] = _time(each.at)
+        if each.state in ENDED:
+            open_rows.pop(each.session_id, None)
+            continue
+        began = _time(each.at)
+        drawn = {"task": _name(each), "state": each.state, "from": began, "to": _time(end)}
+        row = drawn | _counts(each)
+        open_rows[each.session_id] = row
+        rows.append(row)
+    return rows
+
+
+def _calls(tasks: list[TaskProgress]) -> list[Row]:
+    """One tick per tool call that was counted."""
+    counted: dict[str, int] = {}
+    rows: list[Row] = []
+    for each in tasks:
+        if each.tool_calls > counted.get(each.session_id, 0):
+            rows.append({"task": _name(each), "at": _time(each.at), "tool": each.last_tool})
+        counted[each.session_id] = each.tool_calls
+    return rows
+
+
+def _counts(task: TaskProgress) -> Row:
+    return {"tool calls": task.tool_calls, "last tool": task.last_tool, "tokens": task.tokens}
+
+
+def _name(task: TaskProgress) -> str:
+    return task.title or task.session_id

@@ -6,6 +6,7 @@ import pytest
 
 import operators as ops
 from streams import events as ev
+from streams import recordings
 from streams.events import SessionEvent
 from streams.testing import (
     Timeline,
@@ -175,3 +176,14 @@ def test_bad_arguments(argument: str, value: Any) -> None:
     """The error names the argument, the value and the range."""
     with pytest.raises(ValueError, match=rf"{argument} must be seconds above 0 .* got "):
         ops.stalls(**{argument: value})
+
+
+def test_every_subscription_to_a_replay_has_the_recorded_time(recording_of: Any) -> None:
+    """X12: a second subscription to one replay plays from its start again, timers and all."""
+    events = recordings.replay(recording_of("subagents").path, speed=None)
+    first: list[ops.StallReport] = []
+    second: list[ops.StallReport] = []
+    events.pipe(ops.stalls(stale=1)).subscribe(first.append)
+    events.pipe(ops.stalls(stale=1)).subscribe(second.append)
+    assert first == second
+    assert first
