@@ -134,14 +134,17 @@ def tool(
     message_id: str = "m",
     part_id: str = "",
     metadata: object = None,
+    started: float | None = None,
+    ended: float | None = None,
 ) -> ev.PartUpdated:
-    """A tool part in one of its states: pending, running, completed, error."""
+    """A tool part in one of its states: pending, running, completed, error. Times are the agent's own."""
     state = ev.ToolState(
         status,
         ev.NO_RAW if input is None else _raw(input),
         ev.NO_RAW if output is None else _raw(output),
         ev.NO_RAW if metadata is None else _raw(metadata),
         error,
+        time=ev.Times(started and started * 1000, ended and ended * 1000),
     )
     part = ev.Part(
         part_id or f"prt_{call_id}", message_id, "tool", tool=name, call_id=call_id, state=state
