@@ -6,6 +6,7 @@ from operators.context_warnings import ContextWarning, context_warnings
 from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
+from operators.tool_calls import ToolCall, tool_calls
 
 __all__ = [
     "CompactionTrigger",
@@ -13,9 +14,11 @@ __all__ = [
     "ContextWarning",
     "Logic",
     "Operator",
+    "ToolCall",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
     "expire_after",
     "per_session",
+    "tool_calls",
 ]
