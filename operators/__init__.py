@@ -7,6 +7,7 @@ from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
 from operators.tool_calls import ToolCall, tool_calls
+from operators.tool_loops import ToolLoop, tool_loops
 
 __all__ = [
     "CompactionTrigger",
@@ -15,10 +16,12 @@ __all__ = [
     "Logic",
     "Operator",
     "ToolCall",
+    "ToolLoop",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
     "expire_after",
     "per_session",
     "tool_calls",
+    "tool_loops",
 ]
