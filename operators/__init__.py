@@ -6,6 +6,7 @@ from operators.context_warnings import ContextWarning, context_warnings
 from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
+from operators.todo_progress import TodoProgress, todo_progress
 from operators.tool_calls import ToolCall, tool_calls
 from operators.tool_loops import ToolLoop, tool_loops
 
@@ -15,6 +16,7 @@ __all__ = [
     "ContextWarning",
     "Logic",
     "Operator",
+    "TodoProgress",
     "ToolCall",
     "ToolLoop",
     "compaction_triggers",
@@ -22,6 +24,7 @@ __all__ = [
     "context_warnings",
     "expire_after",
     "per_session",
+    "todo_progress",
     "tool_calls",
     "tool_loops",
 ]
