@@ -3,6 +3,7 @@
 from operators.compaction_triggers import CompactionTrigger, compaction_triggers
 from operators.context_usage import ContextUsage, context_usage
 from operators.context_warnings import ContextWarning, context_warnings
+from operators.continuations import Continuation, continuations
 from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
@@ -14,6 +15,7 @@ __all__ = [
     "CompactionTrigger",
     "ContextUsage",
     "ContextWarning",
+    "Continuation",
     "Logic",
     "Operator",
     "TodoProgress",
@@ -22,6 +24,7 @@ __all__ = [
     "compaction_triggers",
     "context_usage",
     "context_warnings",
+    "continuations",
     "expire_after",
     "per_session",
     "todo_progress",

@@ -23,6 +23,7 @@ __all__ = [
     "assistant",
     "busy",
     "compacted",
+    "continuation_reply",
     "created",
     "deleted",
     "delta",
@@ -241,6 +242,11 @@ def question(session_id: str, request_id: str, call_id: str = "") -> ev.Question
 def question_reply(session_id: str, request_id: str, *, rejected: bool = False) -> ev.QuestionReplied:
     """The answer came."""
     return ev.QuestionReplied(session_id, request_id=request_id, rejected=rejected)
+
+
+def continuation_reply(session_id: str, reply: str) -> ev.ContinuationReplied:
+    """What became of a continuation: ``failed``, ``stop``, ``resume``."""
+    return ev.ContinuationReplied(session_id, reply=reply)
 
 
 def heartbeat() -> ev.Heartbeat:
