@@ -174,7 +174,7 @@ def _user_spoke(state: ContinuationState) -> None:
 def _prompt(state: ContinuationState, event: MessageUpdated) -> None:
     """User messages are updated again for long after: only a newer one is news, and only its text
     tells whether a human wrote it (D9)."""
-    if event.message_id != state.user and event.created >= state.user_created:
+    if event.created >= state.user_created:
         state.user, state.user_created = event.message_id, event.created
 
 
@@ -185,7 +185,7 @@ def _answer(state: ContinuationState, event: MessageUpdated, now: float) -> None
         return
     if event.error is not None:
         _error(state, event.error, now)
-    elif (event.finish or event.completed is not None) and not is_compaction(event):
+    elif event.finish and not is_compaction(event):  # an overflowed one completes without (D10)
         state.went_on = state.went_on or state.offered
         state.offered = False
         state.failures = 0
@@ -196,9 +196,8 @@ def _answer(state: ContinuationState, event: MessageUpdated, now: float) -> None
 def _error(state: ContinuationState, error: AgentError, now: float) -> None:
     if error.name == "MessageAbortedError":
         state.halt = "aborted"
-        state.offered = state.went_on = False
     elif error.name == "ContextOverflowError" or "prompt is too long" in error.message.lower():
         state.halt = state.halt or "overflow"
-        state.offered = state.went_on = False
     else:
         fail(state, now)
+    state.offered = state.went_on = False

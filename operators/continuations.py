@@ -134,7 +134,7 @@ class ContinuationsLogic(FamilyLogic[ContinuationState, Continuation]):
 
     def rested(self, state: ContinuationState, now: float) -> None:
         """A descendant has come to rest: that may have been all that stood against going on (D12)."""
-        if state.idle_at is not None and state.due is None and state.said == "children":
+        if state.idle_at is not None and state.due is None:
             state.idle_at, state.due = now, now + self._policy.settle
 
     def _replied(self, state: ContinuationState, reply: str, now: float) -> Iterable[Continuation]:

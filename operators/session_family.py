@@ -42,7 +42,7 @@ class Family:
         self._children: dict[str, dict[str, None]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._children.values()))
+        return len(self._children)
 
     def add(self, session_id: str, parent_id: str) -> None:
         """A session has a parent; said twice, it is the same."""
@@ -62,8 +62,7 @@ class Family:
         below = [*self._children.get(session_id, ())]
         while below:
             child = below.pop()
-            state = self.states.get(child)
-            if state is not None and state.working:
+            if self.states[child].working:
                 return True
             if child not in seen:
                 seen.add(child)

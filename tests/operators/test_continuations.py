@@ -13,6 +13,8 @@ from operators.continuation_state import ContinuationState
 from operators.continuations import Continuation, ContinuationsLogic
 from operators.session_family import FamilyFold
 from streams.events import (
+    Part,
+    PartUpdated,
     SessionEvent,
     SessionExpired,
     SessionStatus,
@@ -73,13 +75,10 @@ def spoken(at: float, message: str, *, synthetic: bool = False) -> list[Timed]:
 
 
 def turn(at: float, message: str, *events: SessionEvent) -> list[Timed]:
-    """A turn of one answer: busy, what happens, an answer, idle a second later."""
-    return [
-        (at, busy("s")),
-        *((at, event) for event in events),
-        (at, assistant("s", message)),
-        (at + 1, idle("s")),
-    ]
+    """A turn of one answer, as the server tells it; idle a second later."""
+    begun, finished = assistant("s", message, finish=""), assistant("s", message)
+    during = [busy("s"), begun, busy("s"), *events, finished, finished, busy("s")]
+    return [*((at, event) for event in during), (at + 1, idle("s"))]
 
 
 class TestAbort:
@@ -110,6 +109,21 @@ class TestAbort:
         assert said((0, OPEN), (2, aborted), (2, idle("s")), until=20) == [(2.15, "aborted")]
         late = [(0, OPEN), (1, ABORT), (1, idle("s")), *spoken(5, "m2"), (5.1, aborted), (6, idle("s"))]
         assert ready(*late, until=20) == [8]
+
+    def test_it_is_no_stagnation(self) -> None:
+        """D1: a continued turn that was aborted, or overflowed, is not counted against the session."""
+        for stops in (ABORT, error("s", "ContextOverflowError")):
+            aborted = [(5, busy("s")), (6, stops), (6, idle("s")), *spoken(9, "m2"), (10, idle("s"))]
+            assert played((0, OPEN), (1, idle("s")), *aborted, until=20)[-1][1].stagnation == 0
+
+    def test_what_does_not_lift_it(self) -> None:
+        """D1: neither old words said again, nor the agent's, nor a compaction's message lift it."""
+        aborted = [(0, OPEN), *spoken(1, "m1"), (2, busy("s")), (3, ABORT), (3, idle("s"))]
+        mark = PartUpdated("s", part=Part("p3", "m3", "compaction"))
+        words = [text("s", "m1", "p_m1", "…"), text("s", "m2", "p_m2", "…"), user("s", "m3"), mark]
+        overflow = [error("s", "ContextOverflowError"), compacted("s")]
+        said_again = [(4, event) for event in (*words, *overflow)]
+        assert said(*aborted, *said_again, (5, idle("s")), until=20) == [(3.15, "aborted")]
 
     def test_it_outlives_the_session_s_expiry(self) -> None:
         """D1: when the session's state has expired its todos are unknown, so still nothing comes."""
@@ -143,6 +157,12 @@ class TestDone:
         assert said((0, closed), (1, idle("s")), until=9) == []
         [(_, each)] = played((0, todos("s", "blocked", "paused")), (1, idle("s")), until=9)
         assert [todo.status for todo in each.todos] == ["paused"]
+
+    def test_an_obstacle_is_said_again(self) -> None:
+        """D2: when everything was done in between, the same obstacle is news again."""
+        events = [(0, OPEN), (1, ABORT), (1, idle("s")), (5, TodosUpdated("s")), (6, idle("s"))]
+        again = [(10, OPEN), (11, idle("s"))]
+        assert said(*events, *again, until=20) == [(1.15, "aborted"), (11.15, "aborted")]
 
     def test_without_todos(self) -> None:
         """D13: no list, and an empty one after another, are nothing to do."""
@@ -315,6 +335,9 @@ class TestCompaction:
     def test_what_is_no_ordinary_answer(self) -> None:
         """D7: neither the summary, nor a late update of an answer from before, acknowledges it."""
         old, summary = assistant("s", "m1", created=1), assistant("s", "m2", created=3, summary=True)
+        assert said((0, OPEN), (1, old), (2, compacted("s")), (3, old), (6, idle("s")), until=20) == [
+            (6.15, "compacted")
+        ]
         events = [
             (0, OPEN),
             (1, old),
@@ -325,6 +348,26 @@ class TestCompaction:
             (6, idle("s")),
         ]
         assert said(*events, until=20) == [(6.15, "compacted")]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            assistant("s", "m3", finish=""),
+            assistant("s", "m3", summary=True),
+            assistant("s", "m3", finish="", completed=9),
+        ],
+        ids=["unfinished", "of a compaction", "overflowed"],
+    )
+    def test_only_a_finished_answer_acknowledges(self, answer: SessionEvent) -> None:
+        """D7: an answer that has only begun, a summary, and an answer cut short do not count."""
+        assert said((0, OPEN), (1, compacted("s")), (2, answer), (6, idle("s")), until=20) == [
+            (6.15, "compacted")
+        ]
+
+    def test_between_two_checks(self) -> None:
+        """D7: a countdown that was held is over: the check after a compaction knows of it."""
+        events = [(0, OPEN), (0, idle("s")), (1, created("c", "s")), (3, compacted("s")), (4, idle("c"))]
+        assert said(*events, until=20) == [(2, "children"), (4.15, "compacted")]
 
 
 class TestCountdown:
@@ -368,6 +411,12 @@ class TestCountdown:
             (1, "ready")
         ]
 
+    def test_a_new_connection(self) -> None:
+        """D8: after a new connection the next idle starts afresh: nothing that ran is taken to run."""
+        stale = [(1, created("c", "s")), (1, tool("s", "c1", "task", "running")), (2, idle("s"))]
+        assert ready((0, OPEN), *stale, (3, StreamConnected()), (4, idle("s")), until=9) == [6]
+        assert ready((0, OPEN), (1, idle("s")), (4, StreamConnected()), (5, idle("s")), until=9) == [3, 7]
+
 
 class TestStopped:
     def test_for_good(self) -> None:
@@ -381,6 +430,12 @@ class TestStopped:
         ]
         assert said(*events, until=50) == [(2.15, "stopped")]
         assert ready(*events, (60, continuation_reply("s", "resume")), until=99) == [62]
+
+    def test_other_replies(self) -> None:
+        """A reply that nobody knows changes nothing."""
+        assert said((0, OPEN), (0, idle("s")), (3, continuation_reply("s", "done")), until=99) == [
+            (2, "ready")
+        ]
 
 
 class TestSynthetic:
@@ -510,6 +565,34 @@ class TestChildren:
         """D12: idle, deleted, expired: a child that is gone holds nobody."""
         events = [(0, OPEN), (1, created("c", "s")), (2, idle("s")), (50, end), (50, end)]
         assert said(*events, until=99) == [(2.15, "children"), (52, "ready")]
+
+    def test_a_child_set_to_work_again(self) -> None:
+        """D12: a child that was at rest and works again holds its parent again."""
+        events = [(0, OPEN), (1, created("c", "s")), (1, idle("c")), (2, busy("c")), (3, idle("s"))]
+        assert said(*events, until=9) == [(3.15, "children")]
+
+    def test_a_child_that_rests_in_between(self) -> None:
+        """D12: a child that comes and goes within a countdown, or while its parent works, is nothing."""
+        short = [(0.5, created("c", "s")), (1, idle("c"))]
+        assert said((0, OPEN), (0, idle("s")), *short, until=9) == [(2, "ready")]
+        assert said((0, OPEN), (0, busy("s")), *short, until=9) == []
+
+    def test_the_next_obstacle(self) -> None:
+        """D12: when the last child rests, what else stands against it is said, once settled."""
+        events = [
+            (0, OPEN),
+            (1, created("c", "s")),
+            (2, idle("s")),
+            (10, question("s", "r")),
+            (50, idle("c")),
+        ]
+        assert said(*events, until=99) == [(2.15, "children"), (50.15, "waiting")]
+
+    def test_sessions_that_name_each_other(self) -> None:
+        """D12: a circle of parents, which no server makes, is walked once."""
+        circle = [(1, updated("s", parent_id="c")), (1, updated("c", parent_id="s"))]
+        assert ready((0, OPEN), *circle, (2, idle("s")), (2, busy("c")), (9, idle("c")), until=20) == [11]
+        assert ready((0, OPEN), *circle, (2, idle("s")), until=9) == [4]
 
     def test_children_of_others(self) -> None:
         """D12: neither another session's child, nor one's own parent, holds it."""
