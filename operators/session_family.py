@@ -58,14 +58,12 @@ class Family:
 
     def works_below(self, session_id: str) -> bool:
         """Whether a descendant, at any depth, is at work (P6, D12)."""
-        seen = {session_id}
         below = [*self._children.get(session_id, ())]
         while below:
             child = below.pop()
             if self.states[child].working:
                 return True
-            if child not in seen:
-                seen.add(child)
+            if child != session_id:  # no server makes a circle of parents; one must not hang us
                 below += self._children.get(child, ())
         return False
 
@@ -127,12 +125,11 @@ class FamilyFold(Generic[_Member, _Out]):
             worked, parent_id = (before.working, before.parent_id) if before else (False, "")
             outputs = call(event, now)
             after = self.states.get(session_id)
-            if after is not None:
-                parent_id = after.parent_id
-                self.family.add(session_id, parent_id)
-            elif before is not None:
+            if after is None or after.parent_id != parent_id:
                 self.family.remove(session_id, parent_id)
-            if worked and not (after is not None and after.working):
+            if after is not None:
+                self.family.add(session_id, after.parent_id)
+            if worked and (after is None or not after.working):
                 self._rested(parent_id, now)
             return outputs
 

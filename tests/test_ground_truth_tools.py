@@ -147,3 +147,18 @@ def test_todos(recorded_truth: Any) -> None:
         assert said.keys() == truth.keys()
     else:
         assert {session_id: todos for session_id, todos in said.items() if todos} == truth
+
+
+def test_continuations(recorded_truth: Any) -> None:
+    """D2: what could go on at the end are the sessions that the truth has open todos of.
+
+    A client that was away when a list was finished cannot know that it was.
+    """
+    seen = replayed(recorded_truth, ops.continuations())
+    assert all(each.ready for each in seen)
+    if recorded_truth.stem not in AWAY:
+        assert {each.session_id for each in seen} == {
+            session_id
+            for session_id, entries in recorded_truth.truth["todo"].items()
+            if any(entry["status"] in ("pending", "in_progress") for entry in entries)
+        }

@@ -120,7 +120,7 @@ class TestAbort:
         """D1: neither old words said again, nor the agent's, nor a compaction's message lift it."""
         aborted = [(0, OPEN), *spoken(1, "m1"), (2, busy("s")), (3, ABORT), (3, idle("s"))]
         mark = PartUpdated("s", part=Part("p3", "m3", "compaction"))
-        words = [text("s", "m1", "p_m1", "…"), text("s", "m2", "p_m2", "…"), user("s", "m3"), mark]
+        words = [text("s", "m1", "p_m1", "…"), user("s", "m3"), mark, text("s", "m4", "p_m4", "…")]
         overflow = [error("s", "ContextOverflowError"), compacted("s")]
         said_again = [(4, event) for event in (*words, *overflow)]
         assert said(*aborted, *said_again, (5, idle("s")), until=20) == [(3.15, "aborted")]
@@ -593,6 +593,16 @@ class TestChildren:
         circle = [(1, updated("s", parent_id="c")), (1, updated("c", parent_id="s"))]
         assert ready((0, OPEN), *circle, (2, idle("s")), (2, busy("c")), (9, idle("c")), until=20) == [11]
         assert ready((0, OPEN), *circle, (2, idle("s")), until=9) == [4]
+
+    def test_a_child_of_another_parent(self) -> None:
+        """D12: a child that turns out to be another session's holds that one alone."""
+        events = [
+            (1, created("c", "s")),
+            (1, updated("c", parent_id="t")),
+            (1, busy("c")),
+            (2, idle("s")),
+        ]
+        assert ready((0, OPEN), *events, until=9) == [4]
 
     def test_children_of_others(self) -> None:
         """D12: neither another session's child, nor one's own parent, holds it."""
