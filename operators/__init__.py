@@ -3,6 +3,7 @@
 from operators.compaction_triggers import CompactionTrigger, compaction_triggers
 from operators.context_usage import ContextUsage, context_usage
 from operators.context_warnings import ContextWarning, context_warnings
+from operators.continuations import Continuation, continuations
 from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
@@ -10,11 +11,15 @@ from operators.session_overview import SessionOverview, session_overview
 from operators.session_tree import SessionNode, session_tree
 from operators.stalls import StallReport, stalls
 from operators.task_progress import TaskCounts, TaskProgress, task_progress
+from operators.todo_progress import TodoProgress, todo_progress
+from operators.tool_calls import ToolCall, tool_calls
+from operators.tool_loops import ToolLoop, tool_loops
 
 __all__ = [
     "CompactionTrigger",
     "ContextUsage",
     "ContextWarning",
+    "Continuation",
     "Logic",
     "Operator",
     "SessionNode",
@@ -22,13 +27,20 @@ __all__ = [
     "StallReport",
     "TaskCounts",
     "TaskProgress",
+    "TodoProgress",
+    "ToolCall",
+    "ToolLoop",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
+    "continuations",
     "expire_after",
     "per_session",
     "session_overview",
     "session_tree",
     "stalls",
     "task_progress",
+    "todo_progress",
+    "tool_calls",
+    "tool_loops",
 ]

@@ -12,6 +12,7 @@ import msgspec
 __all__ = [
     "AgentError",
     "Cache",
+    "ContinuationReplied",
     "Heartbeat",
     "LimitsChanged",
     "MalformedEvent",
@@ -381,6 +382,15 @@ class ToolExecuteAfter(SessionEvent, frozen=True, gc=False, tag=True):
     call_id: str = ""
     tool: str = ""
     output: str = ""
+
+
+class ContinuationReplied(SessionEvent, frozen=True, gc=False, tag=True):
+    """What became of a ``Continuation``: ``failed``, or a human's ``stop`` and ``resume``.
+
+    An integrator publishes it; that one worked is seen from the session, which goes on.
+    """
+
+    reply: str = ""
 
 
 # --- the stream itself ----------------------------------------------------------------------------

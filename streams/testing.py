@@ -23,6 +23,7 @@ __all__ = [
     "assistant",
     "busy",
     "compacted",
+    "continuation_reply",
     "created",
     "deleted",
     "delta",
@@ -134,14 +135,17 @@ def tool(
     message_id: str = "m",
     part_id: str = "",
     metadata: object = None,
+    started: float | None = None,
+    ended: float | None = None,
 ) -> ev.PartUpdated:
-    """A tool part in one of its states: pending, running, completed, error."""
+    """A tool part in one of its states: pending, running, completed, error. Times are the agent's own."""
     state = ev.ToolState(
         status,
         ev.NO_RAW if input is None else _raw(input),
         ev.NO_RAW if output is None else _raw(output),
         ev.NO_RAW if metadata is None else _raw(metadata),
         error,
+        time=ev.Times(started and started * 1000, ended and ended * 1000),
     )
     part = ev.Part(
         part_id or f"prt_{call_id}", message_id, "tool", tool=name, call_id=call_id, state=state
@@ -238,6 +242,11 @@ def question(session_id: str, request_id: str, call_id: str = "") -> ev.Question
 def question_reply(session_id: str, request_id: str, *, rejected: bool = False) -> ev.QuestionReplied:
     """The answer came."""
     return ev.QuestionReplied(session_id, request_id=request_id, rejected=rejected)
+
+
+def continuation_reply(session_id: str, reply: str) -> ev.ContinuationReplied:
+    """What became of a continuation: ``failed``, ``stop``, ``resume``."""
+    return ev.ContinuationReplied(session_id, reply=reply)
 
 
 def heartbeat() -> ev.Heartbeat:
