@@ -126,6 +126,9 @@ def todo_progress(*, scheduler: abc.SchedulerBase | None = None) -> Operator[Tod
     Returns:
         An operator from events to ``TodoProgress``.
 
+    Raises:
+        Nothing.
+
     Memory: per session its list. Dropped with the session.
     Time: none.
     On completion and error: nothing is pending.
