@@ -2,11 +2,13 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from streams import recordings
 from streams.events import SessionEvent
@@ -51,3 +53,12 @@ def recording_of() -> Any:
     """A recording by name: ``recording_of("subagents")``."""
     by_stem = {each.stem: each for each in ALL}
     return lambda stem: by_stem[stem]
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged meanwhile, a message each."""
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="INFO")
+    yield lines
+    logger.remove(sink)
