@@ -2,20 +2,35 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from reactivex import Observable, Subject, abc
-from reactivex.disposable import Disposable
+from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from streams.events import SessionEvent
-from streams.faults import Fault, log_fault
+from streams.faults import Fault, Report, log_fault
 from streams.schedulers import daemon, seconds_of
 from streams.strand import Strand
 
-__all__ = ["EventHub"]
+__all__ = ["Derived", "EventHub"]
 
 _E = TypeVar("_E", bound=SessionEvent)
+_Out_co = TypeVar("_Out_co", covariant=True)
 _Call = Callable[[SessionEvent], None]
+
+
+class Derived(Observable[_Out_co]):
+    """An Observable that knows the clock and the errors of the hub it comes from."""
+
+    def __init__(
+        self,
+        subscribe: abc.Subscription[_Out_co],
+        scheduler: abc.SchedulerBase | None,
+        report: Report,
+    ) -> None:
+        super().__init__(subscribe)
+        self.scheduler = scheduler
+        self.report = report
 
 
 class Attachment(abc.DisposableBase):
@@ -55,13 +70,19 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
     It is an ``Observer``, so a source can be subscribed to it; it is an ``Observable``, so operators can
     be piped from it; ``of(*types)`` narrows it. Subscribers get the same event object, one event after
     the other, in the order of arrival, from whatever threads events come; an event published from
-    inside a subscriber follows the current one. A subscriber that raises is reported once on
-    ``errors`` and goes on with the next event; its siblings and the producer notice nothing.
+    inside a subscriber follows the current one. A subscriber that raises is reported once on ``errors``
+    and goes on with the next event; its siblings and the producer notice nothing. Like a ``Subject``, a
+    hub that has ended stays so, and tells who comes later.
 
     Args:
         source: Where events come from once ``connect()`` is called. None: publish with ``on_next``.
         scheduler: The clock of operators that are given none; by default the source's own
             (a replay has one), else ``streams.schedulers.daemon()``.
+
+    Attributes:
+        errors: Every ``Fault`` of this hub's subscribers and operators, one after the other. It does not
+            end. What nobody hears goes to the ``errors`` of the hub that the source comes from, else to
+            the log.
 
     Memory: one entry per subscriber and per type; nothing per session.
     """
@@ -77,7 +98,10 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         self.strand = Strand()
         self.errors: Observable[Fault]
         self.errors = self._errors = Subject[Fault]()
+        self._reports = Strand()
+        self._unheard = cast(Report, getattr(source, "report", log_fault))
         self._source = source
+        self._connection: SingleAssignmentDisposable | None = None
         self._attached: tuple[Attachment, ...] = ()
         self._routes: dict[type[SessionEvent], tuple[_Call, ...]] = {}
         self._changing = threading.Lock()
@@ -86,14 +110,21 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
     # --- taking in --------------------------------------------------------------------------------
 
     def connect(self) -> abc.DisposableBase:
-        """Subscribe to the source given at construction; dispose the result to stop.
+        """Subscribe to the source given at construction, once; dispose the result to stop.
 
         Raises:
             ValueError: There is no source.
         """
         if self._source is None:
             raise ValueError("connect() needs an EventHub made with a source: EventHub(source)")
-        return self._source.subscribe(self, scheduler=self.scheduler)
+        with self._changing:
+            running = self._connection
+            if running is not None and not running.is_disposed:
+                return running
+            connection = self._connection = SingleAssignmentDisposable()
+        if self._ended is None:
+            connection.disposable = self._source.subscribe(self, scheduler=self.scheduler)
+        return connection
 
     def on_next(self, value: SessionEvent) -> None:
         """Publish one event."""
@@ -101,7 +132,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
     def on_batch(self, events: Iterable[SessionEvent]) -> None:
         """Publish several events as one batch: nothing else comes between them."""
-        self.strand.run(self._publish_all, events)
+        self.strand.run(self._publish_all, tuple(events))
 
     def on_error(self, error: Exception) -> None:
         """End every subscriber with an error."""
@@ -116,15 +147,21 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         self.strand.run(self._end, Attachment.complete)
 
     def report(self, fault: Fault) -> None:
-        """Put a fault on ``errors``; it is logged instead while nobody listens there."""
-        if not self._errors.observers:
-            log_fault(fault)
-            return
-        try:
-            self._errors.on_next(fault)
-        except Exception as error:
-            log_fault(fault)
-            log_fault(Fault("EventHub.errors", "", fault.at, error))
+        """Put a fault on ``errors``."""
+        self._reports.run(self._tell, fault)
+
+    def _tell(self, fault: Fault) -> None:
+        """A listener that raises has not dealt with the fault; the others still may."""
+        with self._errors.lock:
+            listeners = self._errors.observers.copy()
+        if not listeners:
+            self._unheard(fault)
+        for listener in listeners:
+            try:
+                listener.on_next(fault)
+            except Exception as error:
+                log_fault(fault)
+                log_fault(Fault("EventHub.errors", fault.session_id, fault.at, error))
 
     # --- handing out ------------------------------------------------------------------------------
 
@@ -137,7 +174,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
             calls = dict.fromkeys(types, observer.on_next)
             return self.attach(calls, observer.on_error, observer.on_completed)  # pyright: ignore[reportArgumentType]
 
-        return Observable(subscribe)
+        return Derived(subscribe, self.scheduler, self.report)
 
     def attach(
         self,
@@ -182,13 +219,11 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
             except Exception as error:
                 self._subscriber_raised(event, error)
 
-    def _publish_all(self, events: Iterable[SessionEvent]) -> None:
+    def _publish_all(self, events: tuple[SessionEvent, ...]) -> None:
         for event in events:
             self._publish(event)
 
     def _route(self, kind: type[SessionEvent]) -> tuple[_Call, ...]:
-        if self._ended is not None:
-            return ()
         with self._changing:
             calls = (attachment.call_for(kind) for attachment in self._attached)
             route = self._routes[kind] = tuple(call for call in calls if call is not None)
