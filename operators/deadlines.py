@@ -29,8 +29,8 @@ class Deadlines:
         return len(self._armed)
 
     def set(self, key: str, deadline: float | None) -> None:
-        """Look at ``key`` when ``deadline`` comes, or not at all."""
-        if deadline is None:
+        """Look at ``key`` when ``deadline`` comes: never, for None, infinity and what is no number."""
+        if deadline is None or not deadline < inf:
             self.forget(key)
             return
         armed = self._armed.get(key)
@@ -61,6 +61,7 @@ class Deadlines:
 
     def _rest_if_empty(self) -> None:
         if not self._armed:
+            self._armed.clear()  # an empty dict keeps the room it once needed
             self._heap.clear()
             self.earliest = inf
 

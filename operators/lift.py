@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
+from reactivex.scheduler import ImmediateScheduler, TimeoutScheduler
+from reactivex.scheduler.trampolinescheduler import TrampolineScheduler
 
 from operators.deadlines import Deadlines
 from streams.events import SessionEvent
 from streams.faults import Fault, Report, log_fault
-from streams.hub import EventHub
+from streams.hub import Derived, EventHub
 from streams.schedulers import calling, daemon, seconds_of
 
 __all__ = ["Core", "Derived", "Operator", "lift"]
@@ -40,20 +42,6 @@ class Core(Protocol[_Out_co]):
         ...
 
 
-class Derived(Observable[_Out_co]):
-    """What an operator returns: an Observable that knows the clock and the errors of its source."""
-
-    def __init__(
-        self,
-        subscribe: abc.Subscription[_Out_co],
-        scheduler: abc.SchedulerBase | None,
-        report: Report,
-    ) -> None:
-        super().__init__(subscribe)
-        self.scheduler = scheduler
-        self.report = report
-
-
 Operator = Callable[[Observable[SessionEvent]], Observable[_Out]]
 """What ``pipe`` takes."""
 
@@ -69,7 +57,12 @@ def lift(
     Args:
         make_core: Makes a fresh fold; it is given where to report faults.
         scheduler: The clock and the timers.
+
+    Raises:
+        ValueError: ``scheduler`` cannot wait without blocking its thread.
     """
+    if isinstance(scheduler, _BLOCKING):
+        raise ValueError(f"scheduler must wait without blocking, got {scheduler!r}")  # noqa: TRY004
 
     def operator(source: Observable[SessionEvent]) -> Observable[_Out]:
         report = cast(Report, getattr(source, "report", log_fault))
@@ -78,12 +71,26 @@ def lift(
         def subscribe(
             observer: abc.ObserverBase[_Out], subscribed: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            chosen = scheduler or subscribed or source_scheduler or daemon()
-            return _Run(make_core(report), observer, chosen, report).start(source)
+            chosen = scheduler or _meant(subscribed) or source_scheduler or daemon()
+            return _Run(make_core(report), observer, chosen, report).start(source, subscribed)
 
         return Derived(subscribe, scheduler or source_scheduler, report)
 
     return operator
+
+
+_BLOCKING: Final = (TrampolineScheduler, ImmediateScheduler)
+
+
+def _meant(scheduler: abc.SchedulerBase | None) -> abc.SchedulerBase | None:
+    """What reactivex's own operators subscribe with when nobody chose is no choice.
+
+    ``concat``, ``start_with``, ``catch`` and ``retry`` pass the current thread on, where a timer blocks;
+    ``debounce`` and its kind pass the scheduler on that starts a thread per timer (X1).
+    """
+    if isinstance(scheduler, _BLOCKING) or scheduler is TimeoutScheduler.singleton():
+        return None
+    return scheduler
 
 
 class _Run(Generic[_Out]):
@@ -106,13 +113,15 @@ class _Run(Generic[_Out]):
         self._timer: abc.DisposableBase = Disposable()
         self._stopped = False
 
-    def start(self, source: Observable[SessionEvent]) -> abc.DisposableBase:
+    def start(
+        self, source: Observable[SessionEvent], subscribed: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
         """Listen to the source; one that is no hub gets a hub of its own in front of it."""
         hub = source if isinstance(source, EventHub) else EventHub(source, scheduler=self._scheduler)
         self._strand = hub.strand
         calls = {kind: self._listener(call) for kind, call in self._core.calls().items()}
         attached = hub.attach(calls, self._error, self._completed)
-        connected = Disposable() if hub is source else hub.connect()
+        connected = Disposable() if hub is source else source.subscribe(hub, scheduler=subscribed)
 
         def dispose() -> None:
             self._stop()
@@ -127,13 +136,19 @@ class _Run(Generic[_Out]):
         def listen(event: SessionEvent) -> None:
             now = seconds()
             if now >= deadlines.earliest:
-                emit(self._core.fire(now), now)
-            if outputs := call(event, now):
-                emit(outputs, now)
+                self._fire_now(now)
+            try:
+                if outputs := call(event, now):
+                    emit(outputs, now)
+            except Exception as error:
+                self._raised(event.session_id, now, error)
             if deadlines.earliest != self._armed:
                 self._arm()
 
         return listen
+
+    def _raised(self, session_id: str, now: float, error: Exception) -> None:
+        self._report(Fault(type(self._core).__name__, session_id, now, error))
 
     def _emit(self, outputs: Iterable[_Out], now: float) -> None:
         for value in outputs:
@@ -161,9 +176,14 @@ class _Run(Generic[_Out]):
         if self._stopped or due != self._armed:
             return
         self._armed = inf
-        now = max(due, self._seconds())
-        self._emit(self._core.fire(now), now)
+        self._fire_now(max(due, self._seconds()))
         self._arm()
+
+    def _fire_now(self, now: float) -> None:
+        try:
+            self._emit(self._core.fire(now), now)
+        except Exception as error:
+            self._raised("", now, error)
 
     def _error(self, error: Exception) -> None:
         self._finish(lambda: self._observer.on_error(error))
@@ -177,8 +197,11 @@ class _Run(Generic[_Out]):
             return
         now = self._seconds()
         if now >= self._deadlines.earliest:
-            self._emit(self._core.fire(now), now)
-        self._emit(self._core.end(now), now)
+            self._fire_now(now)
+        try:
+            self._emit(self._core.end(now), now)
+        except Exception as error:
+            self._raised("", now, error)
         self._stop()
         last()
 

@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+import runpy
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,19 @@ def log() -> Iterator[list[str]]:
     sink = logger.add(lambda message: lines.append(message.record["message"]), level="INFO")
     yield lines
     logger.remove(sink)
+
+
+@pytest.fixture
+def every_operator() -> Iterator[Callable[..., Any]]:
+    """``every_operator()``: each by its name; ``every_operator(cores.append)`` notes their folds too."""
+    helpers = runpy.run_path(str(Path(__file__).parent / "every_operator.py"))
+    stop: list[Callable[[], None]] = []
+
+    def make(note: Callable[[Any], None] | None = None) -> Any:
+        if note is not None:
+            stop.append(helpers["watch_cores"](note))
+        return helpers["every_operator"]()
+
+    yield make
+    for each in stop:
+        each()
