@@ -11,7 +11,7 @@ from streams import ContextLimits
 from streams.events import SessionEvent
 
 ARGUMENTS: dict[str, Callable[[], Any]] = {
-    "limits": lambda: ContextLimits({"anthropic/x": 200_000, "acme/kestrel-large": 200_000}),
+    "limits": lambda: ContextLimits({"anthropic/x": 200_000, "acme/kestrel-large": 5000}),
 }
 """What is given to a parameter without a default, by its name."""
 
