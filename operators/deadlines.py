@@ -30,8 +30,8 @@ class Deadlines:
         return len(self.armed)
 
     def set(self, key: str, deadline: float | None) -> None:
-        """Look at ``key`` when ``deadline`` comes, or not at all."""
-        if deadline is None:
+        """Look at ``key`` when ``deadline`` comes: never, for None, infinity and what is no number."""
+        if deadline is None or not deadline < inf:
             self.forget(key)
             return
         armed = self.armed.get(key)
@@ -62,6 +62,7 @@ class Deadlines:
 
     def _rest_if_empty(self) -> None:
         if not self.armed:
+            self.armed.clear()  # an empty dict keeps the room it once needed
             self._heap.clear()
             self.earliest = inf
 

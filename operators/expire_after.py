@@ -11,7 +11,7 @@ from reactivex import abc
 from operators import checks
 from operators.deadlines import Deadlines
 from operators.lift import Call, Operator, lift
-from operators.per_session import TOMBSTONE
+from operators.tombstones import Tombstones
 from streams.events import (
     PermissionAsked,
     PermissionReplied,
@@ -50,17 +50,17 @@ class Expiry:
         self.states: dict[str, Activity] = {}
         self._ttl = ttl
         self._busy_ttl = busy_ttl
-        self._deleted: dict[str, float] = {}
+        self._tombstones = Tombstones(self.deadlines)
 
     def calls(self) -> Mapping[type[SessionEvent], Call[SessionEvent]]:
         return {
             SessionEvent: self.touch,
-            SessionStatus: self._status,
-            SessionIdle: self._idle,
-            PermissionAsked: self._asked,
-            QuestionAsked: self._asked,
-            PermissionReplied: self._replied,
-            QuestionReplied: self._replied,
+            SessionStatus: self._occupy,
+            SessionIdle: self._occupy,
+            PermissionAsked: self._occupy,
+            QuestionAsked: self._occupy,
+            PermissionReplied: self._occupy,
+            QuestionReplied: self._occupy,
             SessionDeleted: self._gone,
             SessionExpired: self._gone,
             SessionCreated: self._created,
@@ -69,94 +69,60 @@ class Expiry:
         }
 
     def touch(self, event: SessionEvent, now: float) -> _Events:
-        """Any event of a session renews its time to live: O(1), no timer is moved."""
+        """Any event of a session renews its time to live: O(1), no timer is moved.
+
+        Stragglers of a deleted session only pass.
+        """
         activity = self.states.get(event.session_id)
         if activity is not None:
             activity.last = now
-        elif event.session_id:
-            self._heard_of(event.session_id, now)
+        elif event.session_id and event.session_id not in self._tombstones:
+            self.states[event.session_id] = Activity(now)
+            self.deadlines.set(event.session_id, now + self._ttl)
         return (event,)
 
     def fire(self, now: float) -> _Events:
         expired: list[SessionEvent] = []
         for session_id in self.deadlines.due(now):
-            activity = self.states[session_id]
-            deadline = self._deadline(activity)
-            if deadline > now:
-                self._look_again(session_id, deadline)
+            activity = self.states.get(session_id)
+            if activity is None:
+                self._tombstones.come_due(session_id, now)
+            elif (deadline := self._deadline(activity)) > now:
+                self.deadlines.set(session_id, deadline)
             else:
                 del self.states[session_id]
                 expired.append(SessionExpired(session_id, now, idle=now - activity.last))
         return expired
 
     def end(self, now: float) -> _Events:
+        for session_id in self.states:
+            self.deadlines.forget(session_id)
         self.states.clear()
+        self._tombstones.clear()
         return ()
-
-    def _heard_of(self, session_id: str, now: float) -> Activity | None:
-        """State for a session not known yet, unless it was deleted: its stragglers only pass."""
-        if now < self._deleted.get(session_id, -inf) + TOMBSTONE:
-            return None
-        activity = self.states[session_id] = Activity(now)
-        self._look_again(session_id, now + self._ttl)
-        return activity
 
     def _deadline(self, activity: Activity) -> float:
         occupied = activity.busy or activity.requests
         return activity.last + (self._busy_ttl if occupied else self._ttl)
 
-    def _look_again(self, session_id: str, deadline: float) -> None:
-        self.deadlines.set(session_id, None if deadline == inf else deadline)
-
-    def _renew(self, event: SessionEvent, now: float) -> Activity | None:
+    def _occupy(self, event: SessionEvent, now: float) -> _Events:
+        """Take in what changes whether a session may be silent, and for how long."""
         self.touch(event, now)
-        return self.states.get(event.session_id)
-
-    def _status(self, event: SessionEvent, now: float) -> _Events:
-        if (activity := self._renew(event, now)) and isinstance(event, SessionStatus):
-            activity.busy = event.status in ACTIVE
-            if not activity.busy:
-                activity.requests = ()
-            self._look_again(event.session_id, self._deadline(activity))
-        return (event,)
-
-    def _idle(self, event: SessionEvent, now: float) -> _Events:
-        """An aborted turn drops its pending requests without a word, so idle ends waiting too."""
-        if activity := self._renew(event, now):
-            activity.busy, activity.requests = False, ()
-            self._look_again(event.session_id, self._deadline(activity))
-        return (event,)
-
-    def _asked(self, event: SessionEvent, now: float) -> _Events:
-        activity = self._renew(event, now)
-        if activity and isinstance(event, PermissionAsked | QuestionAsked):
-            activity.requests = (*_others(activity, event.request_id), event.request_id)
-        return (event,)
-
-    def _replied(self, event: SessionEvent, now: float) -> _Events:
-        activity = self._renew(event, now)
-        if activity and isinstance(event, PermissionReplied | QuestionReplied):
-            activity.requests = _others(activity, event.request_id)
-            self._look_again(event.session_id, self._deadline(activity))
+        if (activity := self.states.get(event.session_id)) is not None:
+            _take(activity, event)
+            self.deadlines.set(event.session_id, self._deadline(activity))
         return (event,)
 
     def _created(self, event: SessionEvent, now: float) -> _Events:
-        self._deleted.pop(event.session_id, None)
+        self._tombstones.take_away(event.session_id)
         return self.touch(event, now)
 
     def _gone(self, event: SessionEvent, now: float) -> _Events:
         self.states.pop(event.session_id, None)
         self.deadlines.forget(event.session_id)
         if isinstance(event, SessionDeleted):
-            self._bury(event.session_id, now)
+            self._tombstones.put(event.session_id, now)
         return (event,)
-
-    def _bury(self, session_id: str, now: float) -> None:
-        for buried, at in list(self._deleted.items()):
-            if at > now - TOMBSTONE:
-                break
-            del self._deleted[buried]
-        self._deleted[session_id] = now
 
     def _reconnected(self, event: SessionEvent, now: float) -> _Events:
         """What was busy before a gap may have ended in it: from here the plain time to live counts."""
@@ -164,8 +130,21 @@ class Expiry:
             if activity.busy or activity.requests:
                 activity.busy, activity.requests = False, ()
                 activity.last = now
-                self._look_again(session_id, self._deadline(activity))
+                self.deadlines.set(session_id, self._deadline(activity))
         return (event,)
+
+
+def _take(activity: Activity, event: SessionEvent) -> None:
+    """An aborted turn drops its pending requests without a word, so idle ends waiting too."""
+    match event:
+        case PermissionAsked() | QuestionAsked():
+            activity.requests = (*_others(activity, event.request_id), event.request_id)
+        case PermissionReplied() | QuestionReplied():
+            activity.requests = _others(activity, event.request_id)
+        case _:
+            activity.busy = isinstance(event, SessionStatus) and event.status in ACTIVE
+            if not activity.busy:
+                activity.requests = ()
 
 
 def _others(activity: Activity, request_id: str) -> tuple[str, ...]:

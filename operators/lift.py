@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
+from reactivex.scheduler import ImmediateScheduler, TimeoutScheduler
+from reactivex.scheduler.trampolinescheduler import TrampolineScheduler
 
 from operators.deadlines import Deadlines
 from streams.events import SessionEvent
 from streams.faults import Fault, Report, log_fault
-from streams.hub import EventHub, Follower
+from streams.hub import Derived, EventHub, Follower
 from streams.schedulers import calling, daemon, seconds_of
 
 __all__ = ["Core", "Derived", "Operator", "lift"]
@@ -40,25 +42,6 @@ class Core(Protocol[_Out_co]):
         ...
 
 
-class Derived(Observable[_Out_co]):
-    """What an operator returns: an Observable that knows the clock and the errors of its source."""
-
-    def __init__(
-        self,
-        subscribe: abc.Subscription[_Out_co],
-        scheduler: abc.SchedulerBase | None,
-        report: Report,
-    ) -> None:
-        super().__init__(subscribe)
-        self.scheduler = scheduler
-        self.report = report
-        self._start = subscribe
-
-    def feed(self, hub: EventHub) -> abc.DisposableBase:
-        """Flow into a hub, a batch at a time: what ``EventHub(source).connect()`` does with us."""
-        return self._start(cast(abc.ObserverBase[_Out_co], hub), hub.scheduler)
-
-
 Operator = Callable[[Observable[SessionEvent]], Observable[_Out]]
 """What ``pipe`` takes."""
 
@@ -74,7 +57,12 @@ def lift(
     Args:
         make_core: Makes a fresh fold; it is given where to report faults.
         scheduler: The clock and the timers.
+
+    Raises:
+        ValueError: ``scheduler`` cannot wait without blocking its thread.
     """
+    if isinstance(scheduler, _BLOCKING):
+        raise ValueError(f"scheduler must wait without blocking, got {scheduler!r}")  # noqa: TRY004
 
     def operator(source: Observable[SessionEvent]) -> Observable[_Out]:
         report = cast(Report, getattr(source, "report", log_fault))
@@ -83,12 +71,26 @@ def lift(
         def subscribe(
             observer: abc.ObserverBase[_Out], subscribed: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            chosen = scheduler or subscribed or source_scheduler or daemon()
-            return _Run(make_core(report), observer, chosen, report).start(source)
+            chosen = scheduler or _meant(subscribed) or source_scheduler or daemon()
+            return _Run(make_core(report), observer, chosen, report).start(source, subscribed)
 
         return Derived(subscribe, scheduler or source_scheduler, report)
 
     return operator
+
+
+_BLOCKING: Final = (TrampolineScheduler, ImmediateScheduler)
+
+
+def _meant(scheduler: abc.SchedulerBase | None) -> abc.SchedulerBase | None:
+    """What reactivex's own operators subscribe with when nobody chose is no choice.
+
+    ``concat``, ``start_with``, ``catch`` and ``retry`` pass the current thread on, where a timer blocks;
+    ``debounce`` and its kind pass the scheduler on that starts a thread per timer (X1).
+    """
+    if isinstance(scheduler, _BLOCKING) or scheduler is TimeoutScheduler.singleton():
+        return None
+    return scheduler
 
 
 class _Run(Generic[_Out]):
@@ -113,14 +115,16 @@ class _Run(Generic[_Out]):
         self._same_clock = True
         self._batch: list[_Out] | None = [] if isinstance(observer, EventHub) else None
 
-    def start(self, source: Observable[SessionEvent]) -> abc.DisposableBase:
+    def start(
+        self, source: Observable[SessionEvent], subscribed: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
         """Listen to the source; one that is no hub gets a hub of its own in front of it."""
         own = not isinstance(source, EventHub)
         hub = EventHub(source, scheduler=self._scheduler) if own else source
         self._strand = hub.strand
         self._same_clock = hub.clock is self._scheduler
         following = hub.follow(cast(Follower, self))
-        connected = hub.connect() if own else Disposable()
+        connected = hub.draw(source, subscribed) if own else Disposable()
 
         def dispose() -> None:
             self._stop()
@@ -149,10 +153,14 @@ class _Run(Generic[_Out]):
             except Exception as error:
                 self._report(Fault("subscriber", getattr(value, "session_id", ""), now, error))
 
+    def raised(self, event: SessionEvent, now: float, error: Exception) -> None:
+        """The fold itself raised."""
+        self._report(Fault(type(self._core).__name__, event.session_id, now, error))
+
     def begin(self, now: float) -> None:
         """What is due comes before the event that arrives at the same time or later."""
         if now >= self._deadlines.earliest:
-            self._fire_due(now)
+            self._fire_due(now if self._same_clock else self._seconds())
 
     def finish(self) -> None:
         """Pass a batch on as a batch, and keep the timer at the earliest deadline."""
@@ -161,17 +169,19 @@ class _Run(Generic[_Out]):
         if self._deadlines.earliest != self._armed:
             self._arm()
 
+    def on_error(self, error: Exception) -> None:
+        """The source failed: what was pending goes out first."""
+        self._finish(lambda: self._observer.on_error(error))
+
+    def on_completed(self) -> None:
+        """The source is over: what was pending goes out first."""
+        self._finish(self._observer.on_completed)
+
     def _by_own_clock(self, call: "Call[_Out]") -> "Call[_Out]":
         def by_own_clock(event: SessionEvent, _: float) -> Iterable[_Out]:
             return call(event, self._seconds())
 
         return by_own_clock
-
-    def _fire_due(self, now: float) -> None:
-        if not self._same_clock:
-            now = self._seconds()
-        if now >= self._deadlines.earliest:
-            self.emit(self._core.fire(now), now)
 
     def _flush(self) -> None:
         """To a hub, what the events of one batch gave rise to goes as one batch too."""
@@ -196,26 +206,27 @@ class _Run(Generic[_Out]):
         if self._stopped or due != self._armed:
             return
         self._armed = inf
-        now = max(due, self._seconds())
-        self.emit(self._core.fire(now), now)
+        self._fire_due(max(due, self._seconds()))
         self._flush()
         self._arm()
 
-    def on_error(self, error: Exception) -> None:
-        """The source failed: what was pending goes out first."""
-        self._finish(lambda: self._observer.on_error(error))
-
-    def on_completed(self) -> None:
-        """The source is over: what was pending goes out first."""
-        self._finish(self._observer.on_completed)
+    def _fire_due(self, now: float) -> None:
+        if now < self._deadlines.earliest:
+            return
+        try:
+            self.emit(self._core.fire(now), now)
+        except Exception as error:
+            self.raised(SessionEvent(), now, error)
 
     def _finish(self, last: Callable[[], None]) -> None:
         if self._stopped:
             return
         now = self._seconds()
-        if now >= self._deadlines.earliest:
-            self.emit(self._core.fire(now), now)
-        self.emit(self._core.end(now), now)
+        self._fire_due(now)
+        try:
+            self.emit(self._core.end(now), now)
+        except Exception as error:
+            self.raised(SessionEvent(), now, error)
         self._flush()
         self._stop()
         last()

@@ -37,6 +37,7 @@ __all__ = [
     "SessionStatus",
     "SessionUpdated",
     "StreamConnected",
+    "StreamEvent",
     "StreamGap",
     "Times",
     "Todo",
@@ -68,7 +69,7 @@ class SessionEvent(
     gc=False,
     omit_defaults=True,
     rename=_event_name,
-    tag_field="kind",
+    tag_field="@kind",
 ):
     """What every event has.
 
@@ -396,21 +397,25 @@ class ContinuationReplied(SessionEvent, frozen=True, gc=False, tag=True):
 # --- the stream itself ----------------------------------------------------------------------------
 
 
-class StreamConnected(SessionEvent, frozen=True, gc=False, tag=True):
+class StreamEvent(SessionEvent, frozen=True, gc=False):
+    """What is of no session and concerns every one: each live session's logic that wants it gets it."""
+
+
+class StreamConnected(StreamEvent, frozen=True, gc=False, tag=True):
     """The server greeted a new connection."""
 
 
-class StreamGap(SessionEvent, frozen=True, gc=False, tag=True):
+class StreamGap(StreamEvent, frozen=True, gc=False, tag=True):
     """The connection was lost since; what was derived before may be stale."""
 
     since: float = 0.0
 
 
-class Heartbeat(SessionEvent, frozen=True, gc=False, tag=True):
+class Heartbeat(StreamEvent, frozen=True, gc=False, tag=True):
     """The server is alive. It says nothing about any session."""
 
 
-class LimitsChanged(SessionEvent, frozen=True, gc=False, tag=True):
+class LimitsChanged(StreamEvent, frozen=True, gc=False, tag=True):
     """A model's limit became known or changed; emit it so that idle sessions are measured anew."""
 
 
@@ -431,6 +436,6 @@ KINDS: Final[tuple[type[SessionEvent], ...]] = tuple(
     for name in __all__
     if isinstance(kind := globals()[name], type)
     and issubclass(kind, SessionEvent)
-    and kind not in (SessionEvent, SessionInfo)
+    and kind not in (SessionEvent, SessionInfo, StreamEvent)
 )
 """Every kind of event there is."""

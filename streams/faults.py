@@ -1,6 +1,7 @@
 """What went wrong beside the stream: one record per fault, so that one bad thing harms only itself."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 from loguru import logger
@@ -33,4 +34,5 @@ Report = Callable[[Fault], None]
 
 def log_fault(fault: Fault) -> None:
     """The last resort of a pipeline without an ``errors`` stream: one log line with the traceback."""
-    logger.opt(exception=fault.error).error("{}", fault)
+    with suppress(Exception):  # a log that cannot be written must not end what it tells of (X10)
+        logger.opt(exception=fault.error).error("{}", fault)

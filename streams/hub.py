@@ -2,22 +2,26 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from reactivex import Observable, Subject, abc
-from reactivex.disposable import Disposable
+from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from streams.events import SessionEvent
-from streams.faults import Fault, log_fault
+from streams.faults import Fault, Report, log_fault
 from streams.schedulers import daemon, seconds_of
 from streams.strand import Strand
 
-__all__ = ["EventHub"]
+__all__ = ["Derived", "EventHub"]
 
 _E = TypeVar("_E", bound=SessionEvent)
+_Out_co = TypeVar("_Out_co", covariant=True)
 _Call = Callable[[SessionEvent], None]
 _Fold = Callable[[SessionEvent, float], Iterable[object] | None]
 _Emit = Callable[[Iterable[object], float], None]
+_Raised = Callable[[SessionEvent, float, Exception], None]
+_Way = tuple[_Fold, _Emit, _Raised]
+"""How an event goes to one subscriber: the call, where its outputs go, where an exception goes."""
 
 
 class Follower(Protocol):
@@ -39,6 +43,10 @@ class Follower(Protocol):
         """The batch is over: set the timer anew if need be."""
         ...
 
+    def raised(self, event: SessionEvent, now: float, error: Exception) -> None:
+        """A call, or the sending on, raised."""
+        ...
+
     def on_error(self, error: Exception) -> None:
         """The stream failed."""
         ...
@@ -46,6 +54,25 @@ class Follower(Protocol):
     def on_completed(self) -> None:
         """The stream is over."""
         ...
+
+
+class Derived(Observable[_Out_co]):
+    """An Observable that knows the clock and the errors of the hub it comes from."""
+
+    def __init__(
+        self,
+        subscribe: abc.Subscription[_Out_co],
+        scheduler: abc.SchedulerBase | None,
+        report: Report,
+    ) -> None:
+        super().__init__(subscribe)
+        self.scheduler = scheduler
+        self.report = report
+        self._start = subscribe
+
+    def feed(self, hub: "EventHub", scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
+        """Flow into a hub, a batch at a time: what ``EventHub(source).connect()`` does with us."""
+        return self._start(cast(abc.ObserverBase[_Out_co], hub), scheduler)
 
 
 class _Plain:
@@ -72,7 +99,7 @@ def _without_time(call: _Call) -> _Fold:
 class Attachment(abc.DisposableBase):
     """One subscriber of a hub."""
 
-    __slots__ = ("_calls", "begin", "emit", "finish", "hub", "on_completed", "on_error")
+    __slots__ = ("_calls", "begin", "emit", "finish", "hub", "on_completed", "on_error", "raised")
 
     def __init__(self, hub: "EventHub", follower: Follower | _Plain) -> None:
         self.hub = hub
@@ -80,14 +107,15 @@ class Attachment(abc.DisposableBase):
         self.emit: _Emit = getattr(follower, "emit", _nothing_to_emit)
         self.begin: Callable[[float], None] | None = getattr(follower, "begin", None)
         self.finish: Callable[[], None] | None = getattr(follower, "finish", None)
+        self.raised: _Raised = getattr(follower, "raised", hub.subscriber_raised)
         self.on_error = follower.on_error
         self.on_completed = follower.on_completed
 
-    def route(self, kind: type[SessionEvent]) -> tuple[_Fold, _Emit] | None:
+    def route(self, kind: type[SessionEvent]) -> _Way | None:
         """The call for the nearest type in ``kind``'s ancestry that this subscriber named."""
         for ancestor in kind.__mro__:
             if call := self._calls.get(ancestor):
-                return call, self.emit
+                return call, self.emit, self.raised
         return None
 
     def complete(self) -> None:
@@ -107,13 +135,19 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
     It is an ``Observer``, so a source can be subscribed to it; it is an ``Observable``, so operators can
     be piped from it; ``of(*types)`` narrows it. Subscribers get the same event object, one event after
     the other, in the order of arrival, from whatever threads events come; an event published from
-    inside a subscriber follows the current one. A subscriber that raises is reported once on
-    ``errors`` and goes on with the next event; its siblings and the producer notice nothing.
+    inside a subscriber follows the current one. A subscriber that raises is reported once on ``errors``
+    and goes on with the next event; its siblings and the producer notice nothing. Like a ``Subject``, a
+    hub that has ended stays so, and tells who comes later.
 
     Args:
         source: Where events come from once ``connect()`` is called. None: publish with ``on_next``.
         scheduler: The clock of operators that are given none; by default the source's own
             (a replay has one), else ``streams.schedulers.daemon()``.
+
+    Attributes:
+        errors: Every ``Fault`` of this hub's subscribers and operators, one after the other. It does not
+            end. What nobody hears goes to the ``errors`` of the hub that the source comes from, else to
+            the log.
 
     Memory: one entry per subscriber and per type; nothing per session.
     """
@@ -131,28 +165,43 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         self._seconds = seconds_of(self.clock)
         self.errors: Observable[Fault]
         self.errors = self._errors = Subject[Fault]()
+        self._reports = Strand()
+        self._unheard = cast(Report, getattr(source, "report", log_fault))
         self._source = source
+        self._connection: SingleAssignmentDisposable | None = None
         self._attached: tuple[Attachment, ...] = ()
         self._begins: tuple[Callable[[float], None], ...] = ()
         self._finishes: tuple[Callable[[], None], ...] = ()
-        self._routes: dict[type[SessionEvent], tuple[tuple[_Fold, _Emit], ...]] = {}
+        self._routes: dict[type[SessionEvent], tuple[_Way, ...]] = {}
         self._changing = threading.Lock()
         self._ended: Callable[[Attachment], None] | None = None
 
     # --- taking in --------------------------------------------------------------------------------
 
     def connect(self) -> abc.DisposableBase:
-        """Subscribe to the source given at construction; dispose the result to stop.
+        """Subscribe to the source given at construction, once; dispose the result to stop.
 
         Raises:
             ValueError: There is no source.
         """
         if self._source is None:
             raise ValueError("connect() needs an EventHub made with a source: EventHub(source)")
-        feed: Callable[[EventHub], abc.DisposableBase] | None = getattr(self._source, "feed", None)
-        if feed is not None:
-            return feed(self)
-        return self._source.subscribe(self, scheduler=self.scheduler)
+        with self._changing:
+            running = self._connection
+            if running is not None and not running.is_disposed:
+                return running
+            connection = self._connection = SingleAssignmentDisposable()
+        if self._ended is None:
+            connection.disposable = self.draw(self._source, self.scheduler)
+        return connection
+
+    def draw(
+        self, source: Observable[SessionEvent], scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        """Subscribe to a source, with this scheduler; what comes as a batch stays one."""
+        if isinstance(source, Derived):
+            return source.feed(self, scheduler)
+        return source.subscribe(self, scheduler=scheduler)
 
     def on_next(self, value: SessionEvent) -> None:
         """Publish one event."""
@@ -160,7 +209,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
     def on_batch(self, events: Iterable[SessionEvent]) -> None:
         """Publish several events as one batch: nothing else comes between them."""
-        self.strand.run(self._publish_all, events)
+        self.strand.run(self._publish_all, tuple(events))
 
     def on_error(self, error: Exception) -> None:
         """End every subscriber with an error."""
@@ -175,15 +224,21 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         self.strand.run(self._end, Attachment.complete)
 
     def report(self, fault: Fault) -> None:
-        """Put a fault on ``errors``; it is logged instead while nobody listens there."""
-        if not self._errors.observers:
-            log_fault(fault)
-            return
-        try:
-            self._errors.on_next(fault)
-        except Exception as error:
-            log_fault(fault)
-            log_fault(Fault("EventHub.errors", "", fault.at, error))
+        """Put a fault on ``errors``."""
+        self._reports.run(self._tell, fault)
+
+    def _tell(self, fault: Fault) -> None:
+        """A listener that raises has not dealt with the fault; the others still may."""
+        with self._errors.lock:
+            listeners = self._errors.observers.copy()
+        if not listeners:
+            self._unheard(fault)
+        for listener in listeners:
+            try:
+                listener.on_next(fault)
+            except Exception as error:
+                log_fault(fault)
+                log_fault(Fault("EventHub.errors", fault.session_id, fault.at, error))
 
     # --- handing out ------------------------------------------------------------------------------
 
@@ -196,7 +251,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
             calls = dict.fromkeys(types, observer.on_next)
             return self.attach(calls, observer.on_error, observer.on_completed)  # pyright: ignore[reportArgumentType]
 
-        return Observable(subscribe)
+        return Derived(subscribe, self.scheduler, self.report)
 
     def attach(
         self,
@@ -251,17 +306,17 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
             route = self._routes.get(kind)
             if route is None:
                 route = self._route(kind)
-            for call, emit in route:
+            for call, emit, raised in route:
                 try:
                     outputs = call(event, now)
                     if outputs:
                         emit(outputs, now)
                 except Exception as error:
-                    self._subscriber_raised(event, error)
+                    raised(event, now, error)
         for finish in self._finishes:
             finish()
 
-    def _route(self, kind: type[SessionEvent]) -> "tuple[tuple[_Fold, _Emit], ...]":
+    def _route(self, kind: type[SessionEvent]) -> tuple[_Way, ...]:
         if self._ended is not None:
             return ()
         with self._changing:
@@ -280,7 +335,8 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
             try:
                 ending(attachment)
             except Exception as error:
-                self._subscriber_raised(SessionEvent(), error)
+                self.subscriber_raised(SessionEvent(), self._seconds(), error)
 
-    def _subscriber_raised(self, event: SessionEvent, error: Exception) -> None:
-        self.report(Fault("subscriber", event.session_id, self._seconds(), error))
+    def subscriber_raised(self, event: SessionEvent, now: float, error: Exception) -> None:
+        """A subscriber raised: one fault, and nobody else notices."""
+        self.report(Fault("subscriber", event.session_id, now, error))

@@ -1,5 +1,6 @@
 """Recordings: JSON Lines of ``{"at": seconds, "event": payload}``. Read, write, and play them."""
 
+import errno
 import gzip
 import os
 import threading
@@ -7,6 +8,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 from stat import S_ISFIFO
 from typing import IO, Final, cast
@@ -19,7 +21,7 @@ from reactivex.scheduler import CurrentThreadScheduler
 from streams.events import MalformedEvent, SessionEvent
 from streams.faults import Fault, Report, log_fault
 from streams.opencode import wire
-from streams.schedulers import Replay, Scaled, calling, daemon, seconds_of
+from streams.schedulers import Replay, Scaled, calling, daemon
 
 __all__ = ["NotARecording", "Recorder", "Recording", "Replayed", "read", "record", "replay"]
 
@@ -67,30 +69,33 @@ class Recording:
             for number, text in enumerate(self._lines(file)):
                 try:
                     line = _decode_line(text)
-                except ValueError as error:
-                    if self._is_torn(text, number):
-                        self.torn = 1
-                    elif number == 0:
+                except (ValueError, RecursionError) as error:
+                    if number == 0 and not _begins_like_one(text):
                         raise NotARecording(self._complaint(text)) from None
-                    else:
+                    if text.endswith(b"\n"):
                         yield MalformedEvent("", at, "", text, f"line {number + 1}: {error}")
+                    else:
+                        self.torn = 1
                     continue
                 at = line.at
                 yield wire.decode(bytes(line.event), at)
 
     def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
+        """Split at line feeds only: text may hold any other line break (T6)."""
         try:
             yield from file
-        except (EOFError, zlib.error):
+        except (EOFError, zlib.error, gzip.BadGzipFile):
             self.torn = 1
-
-    def _is_torn(self, text: bytes, number: int) -> bool:
-        start = text[: len(FIRST_BYTES)]
-        return not text.endswith(b"\n") and (number > 0 or FIRST_BYTES.startswith(start))
 
     def _complaint(self, text: bytes) -> str:
         start = text[:40].decode("utf-8", "replace").strip()
         return f'{self.path} is no recording: its first line is not {{"at": …, "event": …}}: {start!r}'
+
+
+def _begins_like_one(text: bytes) -> bool:
+    """Whether a first line that cannot be read is one that its writer was killed within."""
+    start = text.rstrip(b"\n")[: len(FIRST_BYTES)]
+    return start != b"" and FIRST_BYTES.startswith(start)
 
 
 def read(path: str | Path) -> Recording:
@@ -132,7 +137,8 @@ class Recorder(abc.ObserverBase[SessionEvent], abc.DisposableBase):
     Attributes:
         path: The file.
         written: Events written so far.
-        error: Why writing ended early (disk full, …), else None. It is reported too.
+        error: Why it ended early (the stream's error, or disk full and the like, which is reported
+            too), else None.
         ended: Set once nothing more will be written.
     """
 
@@ -145,6 +151,7 @@ class Recorder(abc.ObserverBase[SessionEvent], abc.DisposableBase):
         self.ended = threading.Event()
         self._report = report
         self._file = self.path.open("a+b", buffering=0)
+        self._writing = threading.RLock()
         self._source = SerialDisposable()
         _end_last_line(self._file)
 
@@ -153,16 +160,24 @@ class Recorder(abc.ObserverBase[SessionEvent], abc.DisposableBase):
         self._source.disposable = events.subscribe(self)
 
     def on_next(self, value: SessionEvent) -> None:
-        if self.ended.is_set():
-            return
         payload = wire.encode(value).replace(b"\n", b" ")
+        line = _encode_line(_Line(value.at, msgspec.Raw(payload))) + b"\n"
         try:
-            self._file.write(_encode_line(_Line(value.at, msgspec.Raw(payload))) + b"\n")
+            self._write(line)
         except OSError as error:
             self.error = error
-            self._report(Fault(f"recorder of {self.path}", value.session_id, value.at, error))
             self.dispose()
-        else:
+            self._report(Fault(f"recorder of {self.path}", value.session_id, value.at, error))
+
+    def _write(self, line: bytes) -> None:
+        """A line is one write. A full disk takes a part of it without a word: that part is taken back."""
+        with self._writing:
+            if self.ended.is_set():
+                return
+            written = self._file.write(line) or 0
+            if written < len(line):
+                self._file.truncate(self._file.tell() - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             self.written += 1
 
     def on_error(self, error: Exception) -> None:
@@ -173,9 +188,10 @@ class Recorder(abc.ObserverBase[SessionEvent], abc.DisposableBase):
         self.dispose()
 
     def dispose(self) -> None:
-        self.ended.set()
+        with self._writing:
+            self._file.close()
+            self.ended.set()
         self._source.dispose()
-        self._file.close()
 
 
 def record(events: Observable[SessionEvent], path: str | Path, *, report: Report = log_fault) -> Recorder:
@@ -216,113 +232,102 @@ def _end_last_line(file: IO[bytes]) -> None:
 
 
 class Replayed(Observable[SessionEvent]):
-    """A recording as a cold stream. ``scheduler`` is the clock it plays on; operators follow it."""
+    """A recording as a cold stream. ``scheduler`` is the clock it plays on; operators follow it.
 
-    def __init__(
-        self, recording: Recording, speed: float | None, scheduler: abc.SchedulerBase | None
-    ) -> None:
+    The clock shows the recorded time: in virtual time for each subscription anew unless timers of
+    another are pending, else for the first one. What took 600 s takes 600 s for the others too.
+    """
+
+    def __init__(self, recording: Recording, scheduler: Replay | Scaled, *, own: bool = True) -> None:
         super().__init__()
         self.recording = recording
-        self.scheduler: abc.SchedulerBase = scheduler or _clock_for(speed)
-        self._speed = speed
-        self._own_clock = scheduler is None
+        self.scheduler = scheduler
+        self._own = own
+        self._begun = False
 
     def _subscribe_core(
         self,
         observer: abc.ObserverBase[SessionEvent],
         scheduler: abc.SchedulerBase | None = None,
     ) -> abc.DisposableBase:
-        playing = _Playing(self.recording, observer)
-        if isinstance(self.scheduler, Replay):
-            start = _AtOnce(self.scheduler, playing, own=self._own_clock).play
-        else:
-            start = _Timed(self.scheduler, self._speed or 1.0, playing).play
+        playing = _Playing(self, observer)
         # Like every cold source of reactivex: play only after the subscriber has its disposable.
-        CurrentThreadScheduler.singleton().schedule(calling(start))
+        CurrentThreadScheduler.singleton().schedule(calling(playing.start))
         return playing
+
+    def begin(self, first_at: float) -> float:
+        """Put the clock where the recording begins; returns how far it is ahead of the recorded times.
+
+        A clock that somebody else follows is never put back.
+        """
+        clock, first = self.scheduler, not self._begun
+        self._begun = True
+        if self._own and (first or (isinstance(clock, Replay) and not clock.pending)):
+            clock.start_from(first_at)
+        if isinstance(clock, Replay):
+            clock.advance_to(first_at)
+        return clock.seconds() - first_at
 
 
 class _Playing(abc.DisposableBase):
     """One subscription: the events still to come, and who gets them."""
 
-    def __init__(self, recording: Recording, observer: abc.ObserverBase[SessionEvent]) -> None:
-        self._events = iter(recording)
+    def __init__(self, replayed: Replayed, observer: abc.ObserverBase[SessionEvent]) -> None:
+        self._replayed = replayed
+        self._clock = replayed.scheduler
+        self._events = iter(replayed.recording)
         self._observer = observer
-        self.emit = observer.on_next
-        self.timer = SerialDisposable()
-        self.disposed = False
+        self._timer = SerialDisposable()
+        self._disposed = False
+        self._ahead = 0.0
 
     def dispose(self) -> None:
-        self.disposed = True
-        self.timer.dispose()
+        self._disposed = True
+        self._events = iter(())  # which closes the file
+        self._timer.dispose()
 
-    def next(self) -> SessionEvent | None:
-        """The next event; None, and the observer told, when there is none."""
+    def start(self) -> None:
+        event = self._next()
+        if event is None:
+            return
+        self._ahead = self._replayed.begin(event.at)
+        if isinstance(self._clock, Replay):
+            self._play_at_once(self._clock, event)
+        else:
+            self._play_on_time(event)
+
+    def _play_at_once(self, clock: Replay, event: SessionEvent | None) -> None:
+        """The clock jumps from event to event, and the timers between them run."""
+        while event is not None:
+            clock.advance_to(event.at + self._ahead)
+            self._observer.on_next(event)
+            event = self._next()
+
+    def _play_on_time(self, event: SessionEvent | None) -> None:
+        """Each event comes when the clock shows its time."""
+        while event is not None:
+            due = event.at + self._ahead
+            if due > self._clock.seconds():
+                arrive = calling(partial(self._arrive, event))
+                self._timer.disposable = self._clock.schedule_at(due, arrive, None)
+                return
+            self._observer.on_next(event)
+            event = self._next()
+
+    def _arrive(self, event: SessionEvent) -> None:
+        self._observer.on_next(event)
+        self._play_on_time(self._next())
+
+    def _next(self) -> SessionEvent | None:
+        """The next event. None when there is none, which the observer is told, or none is wanted."""
         try:
-            event = None if self.disposed else next(self._events, None)
+            event = next(self._events, None)
         except Exception as error:
             self._observer.on_error(error)
             return None
-        if event is None:
+        if event is None and not self._disposed:
             self._observer.on_completed()
         return event
-
-
-class _AtOnce:
-    """Virtual time: the clock jumps from event to event, and the timers between them run."""
-
-    def __init__(self, clock: Replay, playing: _Playing, *, own: bool) -> None:
-        self._clock = clock
-        self._own = own
-        self._playing = playing
-
-    def play(self) -> None:
-        event = self._playing.next()
-        if event is not None and self._own:  # each subscription plays from the start, and by its time
-            self._clock.start_from(event.at)
-        while event is not None:
-            self._clock.advance_to(event.at)
-            self._playing.emit(event)
-            event = self._playing.next()
-
-
-class _Timed:
-    """A running clock: each event comes when the clock shows its place in the recording."""
-
-    def __init__(self, scheduler: abc.SchedulerBase, speed: float, playing: _Playing) -> None:
-        self._scheduler = scheduler
-        self._seconds = seconds_of(scheduler)
-        self._speed = speed
-        self._playing = playing
-        self._first_at = self._started = 0.0
-
-    def play(self) -> None:
-        event = self._playing.next()
-        if event is None:
-            return
-        if isinstance(self._scheduler, Scaled):  # it runs at the right speed already
-            self._scheduler.start_from(event.at)
-            self._speed = 1.0
-        self._first_at, self._started = event.at, self._seconds()
-        self._play_from(event)
-
-    def _play_from(self, event: SessionEvent | None) -> None:
-        while event is not None:
-            wait = self._started + (event.at - self._first_at) / self._speed - self._seconds()
-            if wait > 0:
-                go_on = calling(partial(self._emit_and_go_on, event))
-                self._playing.timer.disposable = self._scheduler.schedule_relative(wait, go_on)
-                return
-            self._playing.emit(event)
-            event = self._playing.next()
-
-    def _emit_and_go_on(self, event: SessionEvent) -> None:
-        self._playing.emit(event)
-        self._play_from(self._playing.next())
-
-
-def _clock_for(speed: float | None) -> abc.SchedulerBase:
-    return Replay() if speed is None else Scaled(daemon(), speed=speed)
 
 
 def replay(
@@ -333,14 +338,15 @@ def replay(
     """Play a recording: each event at its recorded time, counted from the first.
 
     Operators downstream that are given no scheduler follow the recording's own clock, so a time to
-    live of 600 s is 600 recorded seconds at every speed.
+    live of 600 s is 600 recorded seconds at every speed. (An operator of reactivex's own between hides
+    the clock: give those behind it ``scheduler=`` that of the replay.)
 
     Args:
         path: The recording.
         speed: Recorded seconds per second, above 0; 1.0 plays as recorded. None plays in virtual time:
             at once, in the subscribing thread, the same output every time.
-        scheduler: What to play on; by default the daemon's time at that speed, or a new ``Replay``
-            for ``speed=None``.
+        scheduler: Whose time to play in, at that speed; by default the daemon's. For ``speed=None`` the
+            ``Replay`` to advance; by default a new one.
 
     Returns:
         A cold Observable: each subscription plays from the start. It completes after the last event;
@@ -348,7 +354,7 @@ def replay(
 
     Raises:
         OSError: There is no such file, or it cannot be opened.
-        ValueError: ``speed`` is not above 0; or it is None and the scheduler is no ``Replay``.
+        ValueError: ``speed`` is not above 0 and finite; or it is None and the scheduler no ``Replay``.
 
     Memory: one line. Time: one pending timer per subscription.
 
@@ -359,9 +365,10 @@ def replay(
         >>> len(seen)
         117
     """
-    if speed is not None and not speed > 0:
-        raise ValueError(f"speed must be above 0, or None for virtual time, got {speed!r}")
-    if speed is None and not isinstance(scheduler, Replay | None):
-        raise ValueError(f"speed=None needs a streams.schedulers.Replay, got {scheduler!r}")
-    recording = read(path)
-    return Replayed(recording, speed, scheduler)
+    if speed is not None:
+        if not 0 < speed < inf:
+            raise ValueError(f"speed must be above 0 and finite, or None for virtual time, got {speed!r}")
+        return Replayed(read(path), Scaled(scheduler or daemon(), speed=speed))
+    if not isinstance(scheduler, Replay | None):
+        raise ValueError(f"scheduler must be a Replay for speed=None, got {scheduler!r}")  # noqa: TRY004
+    return Replayed(read(path), scheduler or Replay(), own=scheduler is None)

@@ -8,9 +8,12 @@ import itertools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from math import inf
 from typing import Any, Final, TypeVar, cast
 
 from loguru import logger
@@ -29,27 +32,38 @@ SLICE: Final = 10.0
 """Seconds after which the waiting daemon looks at the clock again while a timer is pending."""
 
 SUSPENDED: Final = 30.0
-"""Seconds beyond SLICE by which a wait may be late before the process counts as suspended."""
+"""Seconds by which a wait may be late before the process counts as suspended meanwhile."""
 
 
 class Timer(abc.DisposableBase):
-    """One scheduled action. Disposing it is O(1) and frees the action at once."""
+    """One scheduled action. Disposing it is O(1) and frees the action at once.
 
-    __slots__ = ("action", "scheduler", "state")
+    What the action itself returns for disposal, as Rx allows it to, is disposed with the timer.
+    """
+
+    __slots__ = ("_disposed", "_started", "action", "scheduler", "state")
 
     def __init__(self, scheduler: Scheduler, action: _AnyAction, state: object) -> None:
         self.scheduler = scheduler
         self.action: _AnyAction | None = action
         self.state = state
+        self._started: abc.DisposableBase | None = None
+        self._disposed = False
 
     def dispose(self) -> None:
+        self._disposed = True
         self.action = self.state = None
+        if self._started is not None:
+            self._started.dispose()
 
     def run(self) -> None:
         action, state = self.action, self.state
-        self.dispose()
-        if action is not None:
-            action(self.scheduler, state)
+        self.action = self.state = None
+        if action is None:
+            return
+        self._started = action(self.scheduler, state)
+        if self._started is not None and self._disposed:
+            self._started.dispose()
 
 
 class TimerQueue:
@@ -84,6 +98,10 @@ class TimerQueue:
     def pending(self) -> int:
         return sum(entry[2].action is not None for entry in self._heap)
 
+    def shift(self, seconds: float) -> None:
+        """Make every timer due that much later."""
+        self._heap[:] = [(due + seconds, count, timer) for due, count, timer in self._heap]
+
     def _sweep(self) -> None:
         """Drop cancelled timers whenever the queue has doubled: O(1) per timer over time."""
         self._heap[:] = [entry for entry in self._heap if entry[2].action is not None]
@@ -98,7 +116,7 @@ class _Scheduler(PeriodicScheduler):
         """The clock, in seconds since the epoch (or since the start, for a clock that began at 0)."""
         raise NotImplementedError  # pragma: no cover
 
-    def schedule_at(self, due: float, action: _AnyAction, state: object) -> Timer:
+    def schedule_at(self, due: float, action: _AnyAction, state: object) -> abc.DisposableBase:
         raise NotImplementedError  # pragma: no cover
 
     @property
@@ -131,10 +149,11 @@ class DaemonScheduler(_Scheduler):
 
     The clock starts at the wall clock's time and then follows the monotonic one: stepping the wall
     clock changes nothing. Time in which the process was suspended does not count: a wait that ends
-    ``SLICE + SUSPENDED`` seconds late or more is logged once and taken out of the clock, so a laptop
-    that wakes up does not expire everything. Precision of that: ``SLICE``.
+    more than 30 s late is logged once, and how late it was is taken out of the clock, so a laptop that
+    wakes up does not expire everything. While timers are pending it waits 10 s at the most at a time.
 
-    An action that raises is logged and harms no other timer. A slow action delays the others.
+    An action that raises is logged and harms no other timer. A slow action delays the others. A child
+    process that is forked starts with no timers.
 
     Args:
         monotonic: The clock to measure by, seconds.
@@ -154,15 +173,16 @@ class DaemonScheduler(_Scheduler):
         """Seconds of suspension taken out of the clock so far."""
         self._monotonic = monotonic
         self._offset = wall() - monotonic()
-        self._looked = float("inf")
         self._start_empty()
-        os.register_at_fork(after_in_child=self._start_empty)
+        if hasattr(os, "register_at_fork"):  # it keeps what it is given for ever, and Windows has none
+            os.register_at_fork(after_in_child=_weakly(self._start_empty))
 
     def _start_empty(self) -> None:
         self._queue = TimerQueue()
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
-        self._looked = float("inf")
+        self._awake_by = inf
+        self._logged = self.suspended
 
     @property
     def pending(self) -> int:
@@ -171,10 +191,13 @@ class DaemonScheduler(_Scheduler):
             return self._queue.pending()
 
     def seconds(self) -> float:
-        instant = self._monotonic()
-        if instant - self._looked > SLICE + SUSPENDED:
-            self._leave_out(instant)
-        return instant + self._offset
+        while True:
+            offset = self._offset
+            instant = self._monotonic()
+            if instant - self._awake_by > SUSPENDED:
+                self._leave_out(instant)
+            elif offset is self._offset:
+                return instant + offset
 
     def schedule_at(self, due: float, action: _AnyAction, state: object) -> Timer:
         timer = Timer(self, action, state)
@@ -182,44 +205,58 @@ class DaemonScheduler(_Scheduler):
             if self._queue.push(due, timer):
                 self._changed.notify()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sessionstreams", daemon=True)
-                self._thread.start()
+                self._thread = self._start_thread()
         return timer
 
-    def _run(self) -> None:
-        while True:
-            timer = self._next()
-            try:
+    def turn(self) -> None:
+        """What the thread does for ever: run the first timer if it is due, else wait for it."""
+        try:
+            if (timer := self._due_timer()) is not None:
                 timer.run()
-            except Exception as error:
+        except BaseException as error:  # not even sys.exit() in one timer may stop all others (X10)
+            with suppress(Exception):
                 logger.opt(exception=error).error("a timer raised {}", type(error).__name__)
 
-    def _next(self) -> Timer:
-        """Wait for the first timer; the lock is free while waiting, and while an action runs."""
-        with self._changed:
+    def _start_thread(self) -> threading.Thread:
+        def run() -> None:
             while True:
-                due = self._queue.due()
-                if due is None:
-                    self._changed.wait()
-                    continue
-                delay = due - self.seconds()
-                if delay <= 0:
-                    self._looked = float("inf")
-                    return self._queue.pop()
-                self._looked = self._monotonic()
-                self._changed.wait(min(delay, SLICE))
+                self.turn()
+
+        thread = threading.Thread(target=run, name="sessionstreams", daemon=True)
+        thread.start()
+        return thread
+
+    def _due_timer(self) -> Timer | None:
+        """The first timer once it is due. The lock is free while waiting, and while an action runs."""
+        with self._changed:
+            due = self._queue.due()
+            delay = inf if due is None else due - self.seconds()
+            if delay <= 0:
+                return self._queue.pop()
+            if due is None:
+                self._wait(None)
+            else:
+                at_most = min(delay, SLICE)
+                self._awake_by = self._monotonic() + at_most
+                self._wait(at_most)
                 self.seconds()
-                self._looked = float("inf")
+                self._awake_by = inf
+        if self.suspended != self._logged:
+            lost, self._logged = self.suspended - self._logged, self.suspended
+            logger.warning("suspected suspend: {:.0f} s did not count towards any timer", lost)
+        return None
+
+    def _wait(self, seconds: float | None) -> None:
+        self._changed.wait(seconds)
 
     def _leave_out(self, instant: float) -> None:
+        """Whichever thread looks at the clock first after a suspension takes it out of the clock."""
         with self._changed:
-            lost = instant - self._looked - SLICE
-            if lost <= SUSPENDED:
-                return
-            self._looked = instant
-            self._offset -= lost
-            self.suspended += lost
-        logger.warning("suspected suspend: {:.0f} s did not count towards any timer", lost)
+            lost = instant - self._awake_by
+            if lost > SUSPENDED:
+                self._awake_by = instant
+                self._offset -= lost
+                self.suspended += lost
 
 
 @cache
@@ -257,8 +294,9 @@ class Replay(_Scheduler):
         return timer
 
     def start_from(self, seconds: float) -> None:
-        """Set the clock to ``seconds``, earlier ones too. For before anything is scheduled."""
-        self._clock = float(seconds)
+        """Set the clock to ``seconds``; what is pending stays as far ahead as it is."""
+        self._queue.shift(seconds - self._clock)
+        self._clock = seconds
 
     def advance_to(self, seconds: float) -> None:
         """Run what is due up to ``seconds``, each at its own time, and leave the clock there.
@@ -295,32 +333,30 @@ class Scaled(_Scheduler):
         self.start_from(start)
 
     def start_from(self, seconds: float) -> None:
-        """Set the clock to ``seconds``. For before anything is scheduled."""
+        """Set the clock to ``seconds``; what is pending stays as far ahead as it is."""
         self._start = seconds
         self._base_start = self._base_seconds()
 
     def seconds(self) -> float:
         return self._start + (self._base_seconds() - self._base_start) * self._speed
 
-    def schedule_at(self, due: float, action: _AnyAction, state: object) -> Timer:
-        timer = Timer(self, action, state)
+    def schedule_at(self, due: float, action: _AnyAction, state: object) -> abc.DisposableBase:
+        def on_this_clock(scheduler: abc.SchedulerBase, state: object) -> abc.DisposableBase | None:
+            return action(self, state)
+
         delay = max(0.0, due - self.seconds()) / self._speed
-        scheduled = self._base.schedule_relative(delay, calling(timer.run))
-        return _Linked(timer, scheduled)
+        return self._base.schedule_relative(delay, on_this_clock, state)
 
 
-class _Linked(Timer):
-    """A timer that runs on another scheduler, and is cancelled there too."""
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """A call of the method for as long as its object lives."""
+    reference = weakref.WeakMethod(method)
 
-    __slots__ = ("_scheduled", "_timer")
+    def call() -> None:
+        if (alive := reference()) is not None:
+            alive()
 
-    def __init__(self, timer: Timer, scheduled: abc.DisposableBase) -> None:
-        self._timer = timer
-        self._scheduled = scheduled
-
-    def dispose(self) -> None:
-        self._timer.dispose()
-        self._scheduled.dispose()
+    return call
 
 
 def calling(call: Callable[[], None]) -> _AnyAction:

@@ -17,7 +17,8 @@ class Strand:
     thread (or a callback inside a call) that finds it taken leaves its call there and goes on. So
     calls never overlap, nobody waits, and calls made from inside a call do not nest.
 
-    A call must not raise: it is the caller's own code that wraps what may.
+    A call must not raise: it is the caller's own code that wraps what may. Should one be interrupted
+    all the same (Ctrl-C), what waits behind it is run by the next caller.
     """
 
     __slots__ = ("_calls", "_taken")
@@ -28,13 +29,19 @@ class Strand:
 
     def run(self, call: Callable[[_T], None], argument: _T) -> None:
         """Run ``call(argument)`` now, or after what is running."""
-        calls = self._calls
-        calls.append((call, argument))  # pyright: ignore[reportArgumentType]
-        # The second look after the release catches what came between the last look and the release.
-        while calls and self._taken.acquire(False):
+        calls, taken = self._calls, self._taken
+        if not calls and taken.acquire(False):  # nearly always
+            try:
+                call(argument)
+            finally:
+                taken.release()
+        else:
+            calls.append((call, argument))  # pyright: ignore[reportArgumentType]
+        # A look after each release catches what came while the strand was taken.
+        while calls and taken.acquire(False):
             try:
                 while calls:
-                    call_, argument_ = calls.popleft()
-                    call_(argument_)
+                    waiting, its_argument = calls.popleft()
+                    waiting(its_argument)
             finally:
-                self._taken.release()
+                taken.release()

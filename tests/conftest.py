@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import runpy
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from streams import recordings
 from streams.events import SessionEvent
@@ -51,3 +54,28 @@ def recording_of() -> Any:
     """A recording by name: ``recording_of("subagents")``."""
     by_stem = {each.stem: each for each in ALL}
     return lambda stem: by_stem[stem]
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged meanwhile, a message each."""
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="INFO")
+    yield lines
+    logger.remove(sink)
+
+
+@pytest.fixture
+def every_operator() -> Iterator[Callable[..., Any]]:
+    """``every_operator()``: each by its name; ``every_operator(cores.append)`` notes their folds too."""
+    helpers = runpy.run_path(str(Path(__file__).parent / "every_operator.py"))
+    stop: list[Callable[[], None]] = []
+
+    def make(note: Callable[[Any], None] | None = None) -> Any:
+        if note is not None:
+            stop.append(helpers["watch_cores"](note))
+        return helpers["every_operator"]()
+
+    yield make
+    for each in stop:
+        each()

@@ -4,7 +4,7 @@
 All times on the wire are milliseconds; ``session.next.*`` also writes them as ISO 8601 text.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from streams import events as ev
 from streams.events import NO_RAW, SessionEvent, wire_name
 
-__all__ = ["PROPERTIES", "Properties", "Sync", "WrongShape"]
+__all__ = ["PROPERTIES", "Places", "Properties", "Sync", "WrongShape"]
 
 
 class WrongShape(ValueError):
@@ -24,11 +24,12 @@ class _Object(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
 
 
 def _seconds(time: float | str | None) -> float | None:
-    """Milliseconds since the epoch, or ISO 8601 text, as seconds."""
+    """Milliseconds since the epoch, or ISO 8601 text (UTC where it names no zone), as seconds."""
     if time is None or time == "":
         return None
     if isinstance(time, str):
-        return datetime.fromisoformat(time).timestamp()
+        moment = datetime.fromisoformat(time)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return time / 1000
 
 
@@ -139,6 +140,26 @@ class Properties(_Object, frozen=True):
         return session_id
 
 
+class _Whose(_Object, frozen=True):
+    id: str = ""
+    session_id: str = ""
+
+
+_NOBODY: Final = _Whose()
+
+
+class Places(Properties, frozen=True):
+    """Where else the session's id may lie. The nearest to the thing itself wins (P11)."""
+
+    info: _Whose = _NOBODY
+    part: _Whose = _NOBODY
+
+    def session_of(self, kind: str) -> str:
+        """The id; ``info.id`` is a session's only in a session's own events."""
+        of_info = self.info.session_id or (self.info.id if kind.startswith("session.") else "")
+        return self.part.session_id or of_info or self.session_id
+
+
 # --- sessions -------------------------------------------------------------------------------------
 
 
@@ -150,7 +171,7 @@ class _Created(Properties, frozen=True, kw_only=True):
         info = self.info
         time, model, tokens = info.time, info.model or _NO_MODEL, info.tokens
         return self.make(
-            self.session_id or self.session(info.id),
+            self.session(info.id),
             at,
             event_id,
             raw,
@@ -177,7 +198,7 @@ class _Deleted(Properties, frozen=True, kw_only=True):
     info: _SessionInfo = _SessionInfo()
 
     def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
-        session_id = self.session_id or self.session(self.info.id)
+        session_id = self.session(self.info.id)
         return ev.SessionDeleted(session_id, at, event_id, raw, self.info.parent_id or "")
 
 
@@ -196,14 +217,14 @@ class _StatusChanged(Properties, frozen=True, kw_only=True):
         )
 
 
-class _Failed(Properties, frozen=True):
+class _Failed(Places, frozen=True):
     """The one session event that may belong to no session."""
 
     error: _Error | None = None
 
     def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
         error = self.error.value() if self.error else ev.AgentError()
-        return ev.SessionError(self.session_id, at, event_id, raw, error)
+        return ev.SessionError(self.session_of("session.error"), at, event_id, raw, error)
 
 
 # --- messages and parts ---------------------------------------------------------------------------

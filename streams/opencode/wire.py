@@ -2,12 +2,13 @@
 
 Dialects, told apart by the payload itself: ``/event`` (``{id, type, properties}``, or without the
 id), ``/global/event`` (the same inside ``{directory, payload}``), ``/api/event`` (``data`` in place of
-``properties``), and our own encoding of events that came from no wire (``{"kind": …}``).
+``properties``), and our own encoding of events that came from no wire (``{"@kind": …}``).
 
 One typed union reads the payload in one pass, and of it only the fields that something derives from;
 what it rejects is looked at again, slowly, to say whether it is unknown or malformed.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, Union, cast
 
@@ -16,7 +17,7 @@ from msgspec.structs import force_setattr
 
 from streams import events as ev
 from streams.events import SessionEvent
-from streams.opencode.payloads import PROPERTIES, Properties, Sync, WrongShape
+from streams.opencode.payloads import PROPERTIES, Places, Properties, Sync, WrongShape
 
 __all__ = ["MAX_BYTES", "decode", "encode"]
 
@@ -56,7 +57,9 @@ _OWN: Final = _any_of(ev.KINDS)
 _ENVELOPED: Final = b"dp"
 """Third byte of ``{"directory"``, ``{"payload"`` and ``{"project"``: a guess that costs nothing."""
 _EVENTS: Final = frozenset(ev.KINDS)
-_OURS: Final = b'{"kind"'
+_OURS: Final = b'{"@kind"'
+_PAIRED: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPES: Final = re.compile(_PAIRED + rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
 
 _plain = cast(Callable[[bytes], _Payload], msgspec.json.Decoder(_UNION).decode)
 _enveloped = cast(Callable[[bytes], _Envelope], msgspec.json.Decoder(_ENVELOPE).decode)
@@ -93,8 +96,13 @@ def decode(payload: bytes, at: float = 0.0, *, max_bytes: int = MAX_BYTES) -> Se
 
 
 def encode(event: SessionEvent) -> bytes:
-    """The bytes that ``decode`` reads back: the payload it came from, else our own encoding."""
-    return event.raw or _encode(event)
+    """The bytes that ``decode`` reads back: the payload it came from, else our own encoding.
+
+    A payload that could not be read need not even be JSON: it goes into our own encoding too.
+    """
+    if event.raw and type(event) is not ev.MalformedEvent:
+        return event.raw
+    return _encode(event)
 
 
 def _received(body: SessionEvent | Properties, at: float, event_id: str, raw: bytes) -> SessionEvent:
@@ -114,9 +122,14 @@ def _received(body: SessionEvent | Properties, at: float, event_id: str, raw: by
 
 def _second_look(payload: bytes, at: float) -> SessionEvent:
     """Say what a payload is that the union did not take."""
+    whole = _ESCAPES.sub(_mended, payload)
+    if whole != payload:
+        event = decode(whole, at, max_bytes=len(whole))
+        if not isinstance(event, ev.MalformedEvent):
+            return event
     try:
         if payload.startswith(_OURS):
-            return _own(payload)
+            return _ours(payload, at)
         fields = _fields(payload)
         inner = fields.get("payload")
         if inner is not None:
@@ -124,6 +137,19 @@ def _second_look(payload: bytes, at: float) -> SessionEvent:
         return _by_fields(fields, bytes(inner or payload), at, payload)
     except (ValueError, RecursionError) as error:
         return ev.MalformedEvent("", at, "", payload, str(error))
+
+
+def _mended(escape: re.Match[bytes]) -> bytes:
+    """JavaScript cuts text between the halves of a pair; half of one is no character (T6)."""
+    return rb"\ufffd" if escape["lone"] else escape[0]
+
+
+def _ours(payload: bytes, at: float) -> SessionEvent:
+    """An event of our own says itself when it was received; one written by hand may not."""
+    event = _own(payload)
+    if not event.at:
+        force_setattr(event, "at", at)
+    return event
 
 
 def _by_fields(fields: dict[str, msgspec.Raw], inner: bytes, at: float, raw: bytes) -> SessionEvent:
@@ -135,16 +161,19 @@ def _by_fields(fields: dict[str, msgspec.Raw], inner: bytes, at: float, raw: byt
     if not kind:
         raise WrongShape("no type")
     if properties is None:
-        of_session = _fields_or_none(body).get("sessionID") if body else None
+        of_session = _fields_or_none(body or inner).get("sessionID")
         return ev.UnknownEvent(_text_or_empty(of_session), at, event_id, raw, kind)
     try:
         decoded = msgspec.json.decode(body or inner, type=properties)
+        if not decoded.session_id:
+            places = msgspec.json.decode(body or inner, type=Places)
+            force_setattr(decoded, "session_id", places.session_of(kind))
         return _received(decoded, at, event_id, raw)
     except ValueError as error:
         raise WrongShape(f"{kind}: {error}") from None
 
 
-def _fields_or_none(body: msgspec.Raw) -> dict[str, msgspec.Raw]:
+def _fields_or_none(body: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
     try:
         return _fields(body)
     except ValueError:

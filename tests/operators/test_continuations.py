@@ -12,6 +12,7 @@ from operators.continuation_rules import Policy
 from operators.continuation_state import ContinuationState
 from operators.continuations import Continuation, ContinuationsLogic
 from operators.session_family import FamilyFold
+from operators.tombstones import TOMBSTONE
 from streams.events import (
     Part,
     PartUpdated,
@@ -628,6 +629,7 @@ class TestChildren:
         births = [created("c", "s"), created("g", "c"), created("h", "c")]
         for event in [OPEN, *births, idle("s"), *(deleted(each) for each in "hgcs")]:
             list(calls[type(event)](event, 0.0))
+        list(fold.fire(TOMBSTONE))
         assert (fold.states, len(fold.family), len(fold.deadlines)) == ({}, 0, 0)
 
 

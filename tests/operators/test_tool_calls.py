@@ -9,6 +9,7 @@ import pytest
 import operators as ops
 from operators.open_calls import OPEN, SETTLED, CallsState
 from operators.per_session import SessionFold
+from operators.tombstones import TOMBSTONE
 from operators.tool_calls import ToolCall, ToolCallsLogic
 from streams.events import SessionEvent, SessionExpired, SessionStatus, StreamConnected, ToolExecuteBefore
 from streams.testing import (
@@ -484,7 +485,9 @@ class TestMemory:
         for event in (before("c1"), part("c2", "completed"), permission("s", "p", "c1"), deleted("s")):
             list(calls[type(event)](event, 0.0))
         assert fold.states == {}
-        assert len(fold.deadlines) == 0
+        assert len(fold.deadlines) == len(fold.tombstones) == 1
+        fold.fire(TOMBSTONE)
+        assert len(fold.deadlines) == len(fold.tombstones) == 0
 
     def test_the_state_can_be_stored(self) -> None:
         """A session's state comes back from JSON as it was."""
