@@ -6,6 +6,9 @@ from operators.context_warnings import ContextWarning, context_warnings
 from operators.expire_after import expire_after
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
+from operators.transcript import Transcript
+from operators.transcript_entry import TranscriptEntry
+from operators.transcript_snapshots import TranscriptSnapshot, transcript_snapshots
 
 __all__ = [
     "CompactionTrigger",
@@ -13,9 +16,13 @@ __all__ = [
     "ContextWarning",
     "Logic",
     "Operator",
+    "Transcript",
+    "TranscriptEntry",
+    "TranscriptSnapshot",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
     "expire_after",
     "per_session",
+    "transcript_snapshots",
 ]
