@@ -10,7 +10,7 @@ import msgspec
 from operators.transcript_entry import TranscriptEntry
 from streams.events import MessageUpdated
 
-__all__ = ["Transcript"]
+__all__ = ["LAST", "Transcript"]
 
 WIDTH: Final = 32
 """Entries in a leaf, and nodes in a node, at most."""

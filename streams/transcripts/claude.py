@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid5
 
 import msgspec
 
 from operators.streamed_text import quoted
-from operators.transcript import Transcript
+from operators.transcript import LAST, Transcript
 from operators.transcript_entry import TranscriptEntry
 from operators.transcript_json import capped
 from operators.transcript_snapshots import TranscriptSnapshot
@@ -79,7 +79,7 @@ class ClaudeFormat:
             yield _unit(last)
 
     def all_units(self, whole: Transcript) -> Iterator[Unit]:
-        return map(_unit, whole)
+        return iter(sorted(map(_unit, whole)))
 
     def ids(self, session_id: str, unit: Unit) -> tuple[str, ...]:
         return tuple(_uuid(session_id, unit.name, each) for each in ("", "result", "boundary"))
@@ -87,7 +87,7 @@ class ClaudeFormat:
     def records(
         self, snapshot: TranscriptSnapshot, unit: Unit, *, resting: bool
     ) -> tuple[list[Record], bool]:
-        entry = snapshot.whole.get(unit.key)
+        entry = snapshot.whole.get(unit.key.removesuffix(LAST))
         if entry is None:
             return [], True
         lines = _Lines(snapshot, entry)
@@ -124,6 +124,7 @@ class _Lines:
         self.whole = snapshot.whole
         self.entry = entry
         self.message = snapshot.whole.message_of(entry)
+        self.is_busy = snapshot.busy
         self.is_quiet = snapshot.reason == "quiet" and not snapshot.busy
         self._snapshot = snapshot
 
@@ -235,13 +236,11 @@ def _summary(lines: _Lines, text: bytes) -> list[Record]:
     first = next(each for each in whole.parts_of(entry.message_key) if each.kind == "text")
     if first is not entry or message is None:
         return [summary]
-    earlier = islice(whole.before(entry.message_key), NEAR)
-    asked = [
-        each for each in earlier if each.kind == "compaction" and each.message_id == message.parent_id
-    ]
-    used = message.tokens
-    before = used.input + used.cache_read + used.cache_write if used else None
-    return [lines.boundary("auto" if asked and asked[0].auto else "manual", before), summary]
+    near = list(islice(whole.before(entry.message_key), NEAR))
+    marks = [each for each in near if each.kind == "compaction" and each.message_id == message.parent_id]
+    answers = [each.message for each in near if each.message is not None and not each.message.summary]
+    used = next((sum(usage.values()) for usage in map(_usage, answers) if usage), None)
+    return [lines.boundary("auto" if marks and marks[0].auto else "manual", used), summary]
 
 
 def _tool(lines: _Lines, cap: int | None, *, resting: bool) -> tuple[list[Record], bool]:
@@ -266,7 +265,7 @@ def _message(lines: _Lines) -> tuple[list[Record], bool]:
     message = lines.message
     if message is None or lines.is_user:
         return [], True
-    if not lines.is_over:
+    if not lines.is_over or (lines.is_busy and message.completed is None and message.error is None):
         return [], False
     last = _last_content(lines.whole, lines.entry.key)
     told = last is not None and last.kind != "tool"
@@ -281,8 +280,10 @@ def _message(lines: _Lines) -> tuple[list[Record], bool]:
 
 
 def _unit(entry: TranscriptEntry) -> Unit:
-    name = entry.id if entry.message is not None else f"{entry.message_id}/{entry.id}"
-    return Unit(entry.key, name)
+    """What is said of a message itself is known last, and comes after its parts."""
+    if entry.message is not None:
+        return Unit(entry.key + LAST, entry.id)
+    return Unit(entry.key, f"{entry.message_id}/{entry.id}")
 
 
 def _uuid(session_id: str, name: str, part: str) -> str:
@@ -299,7 +300,7 @@ def _last_content(whole: Transcript, message_key: str) -> TranscriptEntry | None
     return next(filter(_is_content, whole.last_parts_of(message_key)), None)
 
 
-def _usage(message: MessageUpdated) -> dict[str, Any]:
+def _usage(message: MessageUpdated) -> dict[str, int]:
     """What an answer used; empty while it is not known, or nothing was."""
     tokens = message.tokens
     if tokens is None or not (
