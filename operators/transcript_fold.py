@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from operators.streamed_text import StreamedText, order_of
+from operators.transcript import LAST
 from operators.transcript_entry import TranscriptEntry
 from operators.transcript_heard import Heard, body_of, heard_message, heard_part
 from operators.transcript_json import part_json
@@ -112,7 +113,7 @@ class TranscriptFold:
             return
         state.compactions += 1
         name = event.event_id or f"compaction {state.compactions}"
-        key = f"{last.message_key if last else NOWHERE}\ufffe{state.compactions:09}"
+        key = f"{last.message_key if last else NOWHERE}{LAST}{state.compactions:09}"
         body = part_json(state.session_id, Part(name, "", "compaction"))
         entry = TranscriptEntry(name, "", "compaction", key, now, now, event.event_id, body, ended=now)
         state.heard[key] = Heard(entry)
@@ -171,7 +172,7 @@ class TranscriptFold:
             state.orphans[key] = now
         elif known.settled or known.kind not in ("text", "reasoning"):
             return None
-        text = state.texts[key] = StreamedText()
+        text = state.texts[key] = StreamedText(folded=order_of(known.event_id) if known else "")
         return text
 
     def remove(self, state: TranscriptState, key: str, now: float) -> None:

@@ -19,8 +19,15 @@ def take_history(fold: TranscriptFold, state: TranscriptState, event: SessionHis
         return
     state.asked = event.asked
     state.whole = state.whole.completed()
-    messages = [each.message_id for each in event.events if isinstance(each, MessageUpdated)]
-    newest = messages[-1] if messages else ""
+    parts: dict[str, list[str]] = {}
+    for each in event.events:
+        of_message = parts.setdefault(_message_id(each), [])
+        if isinstance(each, PartUpdated):
+            of_message.append(each.part.id)
+    newest = next(reversed(parts), "")
+    state.put_in_order([*parts], "msg_")
+    for message_id, names in parts.items():
+        state.put_in_order(names, "prt_", message_id)
     told: set[str] = set()
     for each in event.events:
         if isinstance(each, PartUpdated):
@@ -38,6 +45,10 @@ def take_history(fold: TranscriptFold, state: TranscriptState, event: SessionHis
     for key in _untold(state, told, event.asked):
         fold.remove(state, key, now)
     state.touch(now)
+
+
+def _message_id(event: MessageUpdated | PartUpdated) -> str:
+    return event.part.message_id if isinstance(event, PartUpdated) else event.message_id
 
 
 def _is_older(

@@ -64,7 +64,41 @@ class TranscriptState(msgspec.Struct):
         return f"{self._order(message_id, 'msg_', '')}\0{self._order(part_id, 'prt_', message_id)}"
 
     def _order(self, name: str, prefix: str, within: str) -> str:
-        if not name or (len(name) == SORTING_ID and name.startswith(prefix)):
+        if not name or _sorts(name, prefix):
             return name
         place = f"{within}\0{name}"
         return self.orders.get(place) or self.orders.setdefault(place, f"~{len(self.orders):09}")
+
+    def put_in_order(self, names: list[str], prefix: str, within: str = "") -> None:
+        """Messages, or parts within one, are told of in order: what was not heard of comes between."""
+        places = [f"{within}\0{name}" for name in names if name and not _sorts(name, prefix)]
+        following, gaps = "", list[str]()
+        for place in reversed(places):
+            following = self.orders.get(place, following)
+            gaps.append(following)
+        previous, first = "", self._first_within(within)
+        for place, following in zip(places, reversed(gaps), strict=True):
+            if place in self.orders:
+                previous = following
+            else:
+                before = following or ("" if previous else first)
+                self.orders[place] = _between(previous, before, len(self.orders))
+
+    def _first_within(self, within: str) -> str:
+        own = f"{within}\0"
+        return min((each for place, each in self.orders.items() if place.startswith(own)), default="")
+
+
+def _sorts(name: str, prefix: str) -> bool:
+    """Whether it is an id that sorts by time."""
+    return len(name) == SORTING_ID and name.startswith(prefix)
+
+
+def _between(previous: str, following: str, number: int) -> str:
+    """A place after one and before another, either of which may be missing."""
+    if not previous and not following:
+        return f"~{number:09}"
+    stem = f"{previous}." if previous else ""
+    rest = following.removeprefix(stem) if following.startswith(stem) else ""
+    before = len(rest) - len(rest.lstrip("!")) + 1 if rest else 0
+    return f"{stem}{'!' * before}{number:09}"

@@ -209,7 +209,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
     def follow(self, follower: "Follower | _Plain") -> abc.DisposableBase:
         """Subscribe with folds, and be told when a batch begins and ends: how operators subscribe."""
-        return self.join(Attachment(self, follower))
+        return self.add_attachment(Attachment(self, follower))
 
     def branch(self) -> "EventHub":
         """The same stream as a hub that can be ended alone: what its subscribers hold back, they emit.
@@ -219,7 +219,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         """
         return Branch(self)
 
-    def join(self, attachment: Attachment) -> abc.DisposableBase:
+    def add_attachment(self, attachment: Attachment) -> abc.DisposableBase:
         """Add a subscriber; to a stream that is over it comes to be told so."""
         with self._changing:
             ended = self._ended
@@ -314,10 +314,10 @@ class Branch(EventHub):
     def on_batch(self, events: Iterable[SessionEvent]) -> None:
         self._trunk.on_batch(events)
 
-    def join(self, attachment: Attachment) -> abc.DisposableBase:
-        super().join(attachment)
+    def add_attachment(self, attachment: Attachment) -> abc.DisposableBase:
+        super().add_attachment(attachment)
         if self._ended is None:
-            self._trunk.join(attachment)
+            self._trunk.add_attachment(attachment)
         return attachment
 
     def detach(self, attachment: Attachment) -> None:

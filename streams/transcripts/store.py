@@ -158,8 +158,8 @@ class TranscriptStore:
         self._histories = Histories(hub.on_next, scheduler=self._scheduler, report=self._report)
         following = self._following
         following.add(branch.pipe(snapshots).subscribe(self.write, self._source_failed, self._finish))
-        following.add(branch.of(*RESTS).subscribe(self._rested))
-        following.add(branch.of(StreamGap, StreamConnected).subscribe(self._reconnected))
+        following.add(branch.of(*RESTS).subscribe(self._rested, _told_already))
+        following.add(branch.of(StreamGap, StreamConnected).subscribe(self._reconnected, _told_already))
         atexit.register(self.close)
         if hub is not events:
             following.add(hub.connect())
@@ -307,6 +307,10 @@ class TranscriptStore:
             log_fault(fault)
         else:
             self._errors.on_next(fault)
+
+
+def _told_already(error: Exception) -> None:
+    """The stream failed; the snapshots' subscription says so."""
 
 
 def _beside(call: Callable[[], None]) -> None:
