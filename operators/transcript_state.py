@@ -35,8 +35,10 @@ class TranscriptState(msgspec.Struct):
     excluded: dict[str, None] = {}
     gone: list[TranscriptEntry] = []
     removed: dict[str, float] = {}
-    orders: dict[str, str] = {}
-    """Places of what has no id that sorts by time: in the order of arrival."""
+    orders: dict[str, dict[str, str]] = {}
+    """Places of what has no id that sorts by time, in the order of arrival: of messages, by ``""``, and
+    of the parts of each message."""
+    named: int = 0
     marks: bool = False
     """Whether the agent writes a part for each compaction."""
     compactions: int = 0
@@ -66,27 +68,31 @@ class TranscriptState(msgspec.Struct):
     def _order(self, name: str, prefix: str, within: str) -> str:
         if not name or _sorts(name, prefix):
             return name
-        place = f"{within}\0{name}"
-        return self.orders.get(place) or self.orders.setdefault(place, f"~{len(self.orders):09}")
+        orders = self.orders.get(within)
+        if orders is not None and name in orders:
+            return orders[name]
+        return self._put(name, within, "", "")
 
     def put_in_order(self, names: list[str], prefix: str, within: str = "") -> None:
         """Messages, or parts within one, are told of in order: what was not heard of comes between."""
-        places = [f"{within}\0{name}" for name in names if name and not _sorts(name, prefix)]
+        names = [name for name in names if name and not _sorts(name, prefix)]
+        heard = dict(self.orders.get(within) or {})
         following, gaps = "", list[str]()
-        for place in reversed(places):
-            following = self.orders.get(place, following)
+        for name in reversed(names):
+            following = heard.get(name, following)
             gaps.append(following)
-        previous, first = "", self._first_within(within)
-        for place, following in zip(places, reversed(gaps), strict=True):
-            if place in self.orders:
+        previous, first = "", min(heard.values(), default="")
+        for name, following in zip(names, reversed(gaps), strict=True):
+            if name in heard:
                 previous = following
-            else:
-                before = following or ("" if previous else first)
-                self.orders[place] = _between(previous, before, len(self.orders))
+            else:  # before anything told of, all that was heard is newer
+                self._put(name, within, previous, following or ("" if previous else first))
 
-    def _first_within(self, within: str) -> str:
-        own = f"{within}\0"
-        return min((each for place, each in self.orders.items() if place.startswith(own)), default="")
+    def _put(self, name: str, within: str, previous: str, following: str) -> str:
+        self.named += 1
+        order = _between(previous, following, self.named)
+        self.orders.setdefault(within, {})[name] = order
+        return order
 
 
 def _sorts(name: str, prefix: str) -> bool:

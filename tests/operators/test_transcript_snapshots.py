@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from reactivex import Subject
 
 import operators as ops
@@ -18,6 +19,7 @@ from streams import opencode
 from streams.events import (
     PartDelta,
     PartRemoved,
+    PartUpdated,
     SessionEvent,
     SessionExpired,
     SessionHistory,
@@ -69,7 +71,13 @@ def final(*events: Timed, **policy: Any) -> list[str]:
 
 def numbered(event: SessionEvent, number: int) -> SessionEvent:
     """The event with an id as opencode makes them, which sort by time."""
-    return msgspec.structs.replace(event, event_id=f"evt_{number:026}")
+    return replace(event, event_id=f"evt_{number:026}")
+
+
+def typed(kind: str, part_id: str, **fields: Any) -> PartUpdated:
+    """A part of another type."""
+    event = text("s", "m", part_id, "")
+    return replace(event, part=replace(event.part, type=kind, **fields))
 
 
 # --- when ---------------------------------------------------------------------------------------
@@ -288,9 +296,7 @@ def test_the_last_snapshot_of_a_part_settles_the_text() -> None:
     """T11, S8: pieces without ids, lost, doubled or swapped: the part at its end has the right text."""
     part = ("s", "m", "p")
     ended = text(*part, "hello")
-    ended = msgspec.structs.replace(
-        ended, part=msgspec.structs.replace(ended.part, time=type(ended.part.time)(1000, 2000))
-    )
+    ended = replace(ended, part=replace(ended.part, time=type(ended.part.time)(1000, 2000)))
     streamed = [text(*part, ""), delta(*part, "lo"), delta(*part, "lo"), delta(*part, "h")]
     assert final(*streamed, ended) == ["hello"]
     assert final(*streamed, ended, *streamed) == ["hello"], "stragglers after the end change nothing"
@@ -298,10 +304,7 @@ def test_the_last_snapshot_of_a_part_settles_the_text() -> None:
 
 def test_reasoning_never_enters_a_text() -> None:
     """T11: pieces go to their own part, and a reasoning part is no text."""
-    reasoning = text("s", "m", "r", "")
-    reasoning = msgspec.structs.replace(
-        reasoning, part=msgspec.structs.replace(reasoning.part, type="reasoning")
-    )
+    reasoning = typed("reasoning", "r")
     events = [reasoning, text("s", "m", "t", ""), delta("s", "m", "r", "hm"), delta("s", "m", "t", "yes")]
     (snapshot,) = snapshots(*((0.0, event) for event in events))
     assert [(each.kind, each.text) for each in snapshot.whole] == [("reasoning", "hm"), ("text", "yes")]
@@ -446,7 +449,7 @@ def test_a_user_message_told_again_waits_while_the_session_works() -> None:
     """opencode sends it at each step, with all files changed so far: it is taken in at rest."""
     line = Timeline()
     seen = line.watch(ops.transcript_snapshots())
-    again = msgspec.structs.replace(user("s", "m", created=0.0), agent="build")
+    again = replace(user("s", "m", created=0.0), agent="build")
     line.play(
         (0.0, user("s", "m", created=0.0)),
         (0.1, busy("s")),
@@ -465,11 +468,8 @@ def test_a_user_message_told_again_waits_while_the_session_works() -> None:
 
 def test_a_compaction_is_an_entry() -> None:
     """As a part, where the agent writes one; else where the event came, and once."""
-    part = text("s", "m1", "p1", "")
-    part = msgspec.structs.replace(
-        part, part=msgspec.structs.replace(part.part, type="compaction", auto=True)
-    )
-    (marked,) = snapshots((0, user("s", "m1")), (0, part), (0, compacted("s")))
+    part = typed("compaction", "p1", auto=True)
+    (marked,) = snapshots((0, user("s", "m")), (0, part), (0, compacted("s")))
     assert [(each.kind, each.auto) for each in marked.whole] == [("message", False), ("compaction", True)]
     told = snapshots(
         (0, text("s", "m1", "p1", "before")),
@@ -483,7 +483,7 @@ def test_a_compaction_is_an_entry() -> None:
 
 def test_what_a_session_says_of_itself_comes_along() -> None:
     """Its parent and its directory; that its history is complete if it was seen to begin."""
-    begun = msgspec.structs.replace(created("c", "root"), directory="/work")
+    begun = replace(created("c", "root"), directory="/work")
     (snapshot,) = snapshots(begun, text("c", "m", "p", "a"))
     assert (snapshot.parent_id, snapshot.directory) == ("root", "/work")
     assert snapshot.whole.complete
@@ -492,10 +492,7 @@ def test_what_a_session_says_of_itself_comes_along() -> None:
 
 def test_only_what_is_included_is_kept() -> None:
     """Messages always are; pieces of what is left out are not gathered, nor counted as lost."""
-    reasoning = text("s", "m", "r", "")
-    reasoning = msgspec.structs.replace(
-        reasoning, part=msgspec.structs.replace(reasoning.part, type="reasoning")
-    )
+    reasoning = typed("reasoning", "r")
     events = [
         user("s", "m"),
         reasoning,
