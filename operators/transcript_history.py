@@ -80,14 +80,16 @@ def _replace(state: TranscriptState, key: str, heard: Heard) -> None:
 
 
 def _untold(state: TranscriptState, told: set[str], asked: float) -> list[str]:
-    """What is known and the server does not have. A compaction that came as an event has no message."""
+    """What is known and the server does not have, unless it, or a part of it, was heard of since.
+
+    A compaction that came as an event is of no message, and no server tells of it.
+    """
     known = [*state.whole, *(each.entry for each in state.heard.values())]
-    texts = state.texts
+    since = {key for key, text in state.texts.items() if text.touched >= asked}
+    since.update(entry.key for entry in known if entry.at >= asked)
+    since.update(key[: key.index("\0") + 1] for key in [*since])
     return [
         entry.key
         for entry in known
-        if entry.key not in told
-        and entry.message_id
-        and entry.at < asked
-        and not (entry.key in texts and texts[entry.key].touched >= asked)
+        if entry.key not in told and entry.key not in since and entry.message_id
     ]

@@ -74,9 +74,14 @@ class ClaudeFormat:
         self._cap = cap
 
     def units(self, whole: Transcript, entry: TranscriptEntry) -> Iterable[Unit]:
+        """What an answer used moves to its last text: either may have to go when the other comes."""
         yield _unit(entry)
-        if entry.message is not None and (last := _last_content(whole, entry.key)) is not None:
-            yield _unit(last)
+        if entry.message is not None:
+            other = _last_content(whole, entry.key)
+        else:
+            other = whole.get(entry.message_key)
+        if other is not None:
+            yield _unit(other)
 
     def all_units(self, whole: Transcript) -> Iterator[Unit]:
         return iter(sorted(map(_unit, whole)))

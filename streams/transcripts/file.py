@@ -121,7 +121,7 @@ class TranscriptFile:
     # --- what is in the file ----------------------------------------------------------------------
 
     def _look(self, whole: Transcript) -> None:
-        """Read the file, unless it is as we left it."""
+        """Read the file, unless it is as we left it; then all that is known has to be looked for."""
         now = files.signature(self.path)
         if self._looked and now == self._signature:
             return
@@ -132,7 +132,8 @@ class TranscriptFile:
             if identity:
                 written.add(identity, body)
         known = 0
-        for unit in self._format.all_units(whole) if written.hashes else ():
+        for unit in self._format.all_units(whole):
+            self._waiting[unit] = None
             if own := self._ids(unit) & written.hashes.keys():
                 known += len(own)
                 written.add_message(unit.key)

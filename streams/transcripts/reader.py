@@ -1,6 +1,6 @@
 """Reading a transcript file, whatever happened to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Final
 
@@ -8,8 +8,10 @@ import msgspec
 
 __all__ = ["StoredTranscript", "TornLine", "read", "records_in"]
 
-STARTS: Final = (b'{"parentUuid":', b'{"info":', b'{"type":')
-"""What a record begins with; the last is what other writers of such files begin with."""
+OURS: Final = ({"parentUuid", "uuid"}, {"info", "parts"})
+"""What a record of ours has, beginning with the first: how one is told from a part of a torn one."""
+
+STARTS: Final = (b'{"parentUuid":', b'{"info":')
 
 TRIES: Final = 64
 """Places of a bad line at which a record may begin that are tried."""
@@ -77,17 +79,21 @@ def records_in(line: bytes) -> tuple[list[bytes], bool]:
     text = line.strip(b"\0 \t\r\n")
     if not text:
         return [], False
-    if _is_record(text):
+    return ([text], False) if _fields(text) is not None else _fused(text)
+
+
+def _fused(text: bytes) -> tuple[list[bytes], bool]:
+    if _is_ours(text):
         return [text], False
     for start in _starts(text):
-        if _is_record(text[start:]):
-            before, _ = records_in(text[:start])
-            return [*before, text[start:]], not before
+        if _is_ours(text[start:]):
+            before, torn = _fused(text[:start])
+            return [*before, text[start:]], torn
     return [], True
 
 
 def _starts(text: bytes) -> Iterator[int]:
-    """Where a record may begin. One that lies within another never extends to the end of the line."""
+    """Where a record may begin. Most of these lie within another, and are none."""
     start, tries = 0, 0
     while tries < TRIES:
         found = [place for each in STARTS if (place := text.find(each, start + 1)) > 0]
@@ -98,9 +104,14 @@ def _starts(text: bytes) -> Iterator[int]:
         yield start
 
 
-def _is_record(text: bytes) -> bool:
+def _is_ours(text: bytes) -> bool:
+    fields = _fields(text)
+    return fields is not None and any(names <= fields for names in OURS)
+
+
+def _fields(text: bytes) -> Set[str] | None:
+    """The names in a JSON object; None when it is none."""
     try:
-        _decode(text)
+        return _decode(text).keys()
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None

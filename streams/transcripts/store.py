@@ -252,7 +252,7 @@ class TranscriptStore:
             if file is None:
                 file = TranscriptFile(self.path(session_id), session_id, self._format)
             self._files[session_id] = file
-            for longest in list(self._files)[: len(self._files) - KNOWN]:
+            for longest in list(self._files)[: max(0, len(self._files) - KNOWN)]:
                 if longest not in self._failing:
                     del self._files[longest]
             return file
