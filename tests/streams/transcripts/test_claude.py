@@ -79,7 +79,15 @@ def test_a_prompt(written: Write) -> None:
 def test_the_last_text_says_what_the_answer_used(written: Write) -> None:
     """Then no line without content is needed."""
     answer = assistant(
-        "s", "m", input=10, output=5, reasoning=2, cache_read=100, cache_write=20, created=1.0, completed=4.0
+        "s",
+        "m",
+        input=10,
+        output=5,
+        reasoning=2,
+        cache_read=100,
+        cache_write=20,
+        created=1.0,
+        completed=4.0,
     )
     (line,) = written(answer, timed(text("s", "m", "p", "done"), 2.0, 3.0))
     assert line["timestamp"] == "1970-01-01T00:00:02.000Z"
@@ -206,7 +214,9 @@ def test_what_is_being_written_waits(tmp_path: Path) -> None:
     store = TranscriptStore(tmp_path).follow(line.hub)
     path = store.path("s")
     part = ("s", "m", "p")
-    line.play((0.0, busy("s")), (0.0, assistant("s", "m", finish="", tokens=False)), (0.0, text(*part, "")))
+    line.play(
+        (0.0, busy("s")), (0.0, assistant("s", "m", finish="", tokens=False)), (0.0, text(*part, ""))
+    )
     line.play(*((tenth / 10, delta(*part, f"{tenth} ")) for tenth in range(600)))
     assert not path.exists()
     line.play((60.0, timed(text(*part, "all"), 0.0, 60.0)), (60.1, assistant("s", "m", completed=60.1)))
@@ -277,7 +287,9 @@ def test_no_line_has_a_line_break_in_it(tmp_path: Path) -> None:
     said = 'a\nb\r\nc\u2028d\x85e\x0bf"\\'
     store = TranscriptStore(tmp_path)
     for snapshot in snapshots_of(
-        user("s", "m1"), text("s", "m1", "p", said), tool("s", "c", "bash", "error", input={said: said}, error=said)
+        user("s", "m1"),
+        text("s", "m1", "p", said),
+        tool("s", "c", "bash", "error", input={said: said}, error=said),
     ):
         store.write(snapshot)
     written = store.path("s").read_text(encoding="utf-8")

@@ -93,7 +93,9 @@ def test_a_removed_message_leaves_the_file(tmp_path: Path) -> None:
 def test_a_compaction_told_of_as_an_event_is_no_message(tmp_path: Path) -> None:
     """The server's history has none either."""
     stage = Stage(tmp_path)
-    stage.line.play((0.0, text("s", "m", "p", "a")), (1.0, compacted("s")), (2.0, delta("s", "m", "p", "b")))
+    stage.line.play(
+        (0.0, text("s", "m", "p", "a")), (1.0, compacted("s")), (2.0, delta("s", "m", "p", "b"))
+    )
     stage.store.close()
     assert stage.lines() == [("m", ["p"])]
 

@@ -259,7 +259,9 @@ def test_a_gap_makes_a_history_worth_asking_for_again(tmp_path: Path) -> None:
     store = TranscriptStore(tmp_path).follow(line.hub)
     server = Server(line.scheduler)
     server.given = answer("a")
-    for at, event in enumerate([idle("s"), StreamGap(), StreamConnected(), SessionExpired("s"), deleted("s")]):
+    for at, event in enumerate(
+        [idle("s"), StreamGap(), StreamConnected(), SessionExpired("s"), deleted("s")]
+    ):
         line.play((float(at), event))
         store.prime("s", server.fetch)
         store.prime("s", server.fetch)

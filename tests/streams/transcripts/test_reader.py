@@ -37,7 +37,9 @@ def test_a_file_cut_anywhere(path: Path) -> None:
         path.write_bytes(whole[:size])
         stored = transcripts.read(path)
         complete = [
-            record for number, record in enumerate(RECORDS) if size >= len(b"\n".join(LINES[: number + 1]))
+            record
+            for number, record in enumerate(RECORDS)
+            if size >= len(b"\n".join(LINES[: number + 1]))
         ]
         assert list(stored) == complete
         assert stored.torn == (whole[:size].rpartition(b"\n")[2] not in (b"", *LINES))

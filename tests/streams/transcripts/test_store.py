@@ -333,7 +333,9 @@ def test_an_older_snapshot_takes_nothing_back(tmp_path: Path) -> None:
 # --- a disk that fails --------------------------------------------------------------------------
 
 
-def test_a_replacement_that_is_refused_for_a_moment(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replacement_that_is_refused_for_a_moment(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """T8: tried again after 50 ms, three times at most; then it works, and nobody hears of it."""
     replace = Counted(monkeypatch, "replace")
     stage.play(0.0, *prompt(1), *prompt(2))
@@ -608,7 +610,9 @@ def test_the_policy_is_that_of_the_operator(tmp_path: Path) -> None:
     """``follow`` takes it."""
     line = Timeline()
     store = TranscriptStore(tmp_path).follow(line.hub, quiet=3, at_most=9, include=["text"], cap=2048)
-    line.play(*((0.0, event) for event in (*prompt(1, said="x" * 9_000), tool("s", "c", "bash", "running"))))
+    line.play(
+        *((0.0, event) for event in (*prompt(1, said="x" * 9_000), tool("s", "c", "bash", "running")))
+    )
     line.advance_to(2.9)
     assert said(store) == []
     line.advance_to(3.0)
@@ -619,6 +623,8 @@ def test_the_policy_is_that_of_the_operator(tmp_path: Path) -> None:
 
 def test_storms_are_restored_by_the_next_snapshot_of_the_part(stage: Stage) -> None:
     """S8: pieces that were dropped on the way are in the part when it comes."""
-    stage.play(0.0, user("s", "m"), text("s", "m", "p", ""), delta("s", "m", "p", "a"), delta("s", "m", "p", "c"))
+    stage.play(
+        0.0, user("s", "m"), text("s", "m", "p", ""), delta("s", "m", "p", "a"), delta("s", "m", "p", "c")
+    )
     stage.play(1.0, text("s", "m", "p", "abc"), idle("s"))
     assert said(stage.store) == ["abc"]

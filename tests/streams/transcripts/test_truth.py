@@ -90,7 +90,9 @@ def test_claude(recorded_truth: Any, tmp_path: Path) -> None:
             call = calls[use["id"]]
             assert (use["name"], use["input"]) == (call["tool"], call["state"]["input"])
         results = {block["tool_use_id"]: block for block in said if block["type"] == "tool_result"}
-        ended = {name: part["state"] for name, part in calls.items() if "end" in part["state"].get("time", ())}
+        ended = {
+            name: part["state"] for name, part in calls.items() if "end" in part["state"].get("time", ())
+        }
         assert results.keys() == ended.keys()
         for name, state in ended.items():
             failed = state["status"] == "error"
