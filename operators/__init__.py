@@ -14,6 +14,9 @@ from operators.task_progress import TaskCounts, TaskProgress, task_progress
 from operators.todo_progress import TodoProgress, todo_progress
 from operators.tool_calls import ToolCall, tool_calls
 from operators.tool_loops import ToolLoop, tool_loops
+from operators.transcript import Transcript
+from operators.transcript_entry import TranscriptEntry
+from operators.transcript_snapshots import TranscriptSnapshot, transcript_snapshots
 
 __all__ = [
     "CompactionTrigger",
@@ -30,6 +33,9 @@ __all__ = [
     "TodoProgress",
     "ToolCall",
     "ToolLoop",
+    "Transcript",
+    "TranscriptEntry",
+    "TranscriptSnapshot",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
@@ -43,4 +49,5 @@ __all__ = [
     "todo_progress",
     "tool_calls",
     "tool_loops",
+    "transcript_snapshots",
 ]

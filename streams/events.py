@@ -32,6 +32,7 @@ __all__ = [
     "SessionError",
     "SessionEvent",
     "SessionExpired",
+    "SessionHistory",
     "SessionIdle",
     "SessionInfo",
     "SessionStatus",
@@ -327,6 +328,17 @@ class PartRemoved(SessionEvent, frozen=True, gc=False, tag=True):
 
     message_id: str = ""
     part_id: str = ""
+
+
+class SessionHistory(SessionEvent, frozen=True, gc=False, tag=True):
+    """Added by us: the whole history of a session, as its server told it when it was asked.
+
+    It is no news, so it does not come as the events it is made of: what acts on news (a trigger, a
+    progress count) never sees it. What was heard of the session since ``asked`` is newer than it.
+    """
+
+    asked: float = 0.0
+    events: tuple[MessageUpdated | PartUpdated, ...] = ()
 
 
 # --- what an agent asks, plans and runs -----------------------------------------------------------

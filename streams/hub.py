@@ -264,7 +264,18 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
     def follow(self, follower: "Follower | _Plain") -> abc.DisposableBase:
         """Subscribe with folds, and be told when a batch begins and ends: how operators subscribe."""
-        attachment = Attachment(self, follower)
+        return self.add_attachment(Attachment(self, follower))
+
+    def branch(self) -> "EventHub":
+        """The same stream as a hub that can be ended alone: what its subscribers hold back, they emit.
+
+        Its subscribers are subscribers of this hub, in the order of subscription; ending the branch
+        ends them between two events, and nobody else.
+        """
+        return Branch(self)
+
+    def add_attachment(self, attachment: Attachment) -> abc.DisposableBase:
+        """Add a subscriber; to a stream that is over it comes to be told so."""
         with self._changing:
             ended = self._ended
             if ended is None:
@@ -340,3 +351,36 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
     def subscriber_raised(self, event: SessionEvent, now: float, error: Exception) -> None:
         """A subscriber raised: one fault, and nobody else notices."""
         self.report(Fault("subscriber", event.session_id, now, error))
+
+
+class Branch(EventHub):
+    """Some of a hub's subscribers, who can be ended alone. What is published here goes to the hub."""
+
+    def __init__(self, trunk: EventHub) -> None:
+        super().__init__(scheduler=trunk.scheduler)
+        self.strand = trunk.strand
+        self.clock = trunk.clock
+        self.errors = trunk.errors
+        self.report = trunk.report
+        self._trunk = trunk
+
+    def on_next(self, value: SessionEvent) -> None:
+        self._trunk.on_next(value)
+
+    def on_batch(self, events: Iterable[SessionEvent]) -> None:
+        self._trunk.on_batch(events)
+
+    def add_attachment(self, attachment: Attachment) -> abc.DisposableBase:
+        super().add_attachment(attachment)
+        if self._ended is None:
+            self._trunk.add_attachment(attachment)
+        return attachment
+
+    def detach(self, attachment: Attachment) -> None:
+        super().detach(attachment)
+        self._trunk.detach(attachment)
+
+    def _end(self, ending: Callable[[Attachment], None]) -> None:
+        for attachment in self._attached:
+            self._trunk.detach(attachment)
+        super()._end(ending)

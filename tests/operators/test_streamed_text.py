@@ -1,0 +1,143 @@
+"""``StreamedText``: pieces of a text, put together."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.streamed_text import FOLD, StreamedText, order_of, quoted
+
+
+def event(number: int) -> str:
+    """An event id as opencode makes them."""
+    return f"evt_{number:026}"
+
+
+def told(text: StreamedText, base: str = "", cap: int | None = None) -> str:
+    """The text as it is now."""
+    text.start_with(quoted(base), cap)
+    return json.loads(text.view(cap).json())
+
+
+def test_pieces_in_order() -> None:
+    """Pieces follow what the part's snapshot said."""
+    text = StreamedText()
+    for piece in ("b", "c", "d"):
+        assert text.add("", piece, 1.0, None)
+    assert told(text, "a") == "abcd"
+
+
+def test_pieces_reordered_within_a_few() -> None:
+    """T11: pieces that carry event ids are put in their order."""
+    text = StreamedText()
+    for number in (1, 3, 2, 5, 4):
+        text.add(event(number), str(number), 1.0, None)
+    assert told(text) == "12345"
+
+
+def test_a_late_piece_is_put_in_after_a_view() -> None:
+    """T11: a snapshot between two pieces that were swapped does not lose the late one."""
+    text = StreamedText()
+    text.add(event(1), "1", 1.0, None)
+    text.add(event(3), "3", 1.0, None)
+    assert told(text) == "13"
+    text.add(event(2), "2", 1.0, None)
+    assert told(text) == "123"
+
+
+def test_a_repeated_piece_counts_once() -> None:
+    """T11, S4: the same event twice, at once or later."""
+    text = StreamedText()
+    for number in (1, 1, 2, 1, 2, 3):
+        text.add(event(number), str(number), 1.0, None)
+    assert told(text) == "123"
+
+
+def test_a_piece_that_is_too_late_is_refused() -> None:
+    """What is older than all that was folded cannot be told from a repeated one: the part will say."""
+    text = StreamedText()
+    for number in range(10, 10 + FOLD + 1):
+        text.add(event(number), "x", 1.0, None)
+    assert not text.add(event(1), "late", 1.0, None)
+    assert told(text) == "x" * (FOLD + 1)
+
+
+def test_pieces_without_an_order_keep_that_of_arrival() -> None:
+    """Ids that do not sort by time are no order."""
+    assert order_of("0b8e-uuid") == ""
+    text = StreamedText()
+    for name, piece in (("z", "1"), ("a", "2"), ("z", "3")):
+        text.add(name, piece, 1.0, None)
+    assert told(text) == "123"
+
+
+def test_a_snapshot_supersedes_what_came_before_it() -> None:
+    """T11: the part's snapshot is a barrier; what carries a later id stays."""
+    text = StreamedText()
+    text.add(event(1), "old", 1.0, None)
+    text.add(event(3), "new", 1.0, None)
+    text.snapshot_came(event(2))
+    assert told(text, "base ") == "base new"
+
+
+def test_views_share_and_never_change() -> None:
+    """A view stays what it was, whatever is added or superseded after it."""
+    text = StreamedText()
+    for number in range(FOLD * 2):
+        text.add("", f"{number} ", 1.0, None)
+    text.start_with(b'""', None)
+    early = text.view(None)
+    before = early.json()
+    for number in range(FOLD * 2):
+        text.add("", f"{number} ", 1.0, None)
+    late = text.view(None)
+    text.snapshot_came("")
+    assert early.json() == before
+    assert late.json().startswith(before[:-1])
+    assert late.chunks is early.chunks
+    assert early != late
+
+
+def test_views_of_the_same_text_are_equal() -> None:
+    """Nothing added, nothing different."""
+    text = StreamedText()
+    text.add("", "a", 1.0, None)
+    text.start_with(b'""', None)
+    assert text.view(None) == text.view(None)
+    assert text.view(None) != "a"
+
+
+@pytest.mark.parametrize("piece", ['quo"te\\', "line\nfeed\r\u2028\x85\x0b", "ß🙂", "\ud800 alone", ""])
+def test_any_text_survives(piece: str) -> None:
+    """T6: whatever is in it; a lone surrogate, which UTF-8 has not, becomes U+FFFD."""
+    text = StreamedText()
+    text.add("", piece, 1.0, None)
+    assert told(text) == piece.replace("\ud800", "\ufffd")
+
+
+def test_a_cap_cuts_with_a_mark_and_leaves_no_hole() -> None:
+    """T12: beyond the cap pieces are counted; a short one does not slip in after a long one."""
+    text = StreamedText()
+    for piece in ("a" * 90, "b" * 20, "c"):
+        text.add("", piece, 1.0, 100)
+    assert told(text, cap=100) == "a" * 90 + "b" * 10 + "… [11 characters cut]"
+
+
+def test_a_cap_never_cuts_within_a_character() -> None:
+    """Neither an escape nor a character of several bytes is halved."""
+    for cap in range(1, 30):
+        text = StreamedText()
+        text.add("", '"ß"🙂\n', 1.0, cap)
+        assert told(text, cap=cap).partition("…")[0] in ["", '"', '"ß', '"ß"', '"ß"🙂', '"ß"🙂\n']
+
+
+@given(st.permutations(range(8)), st.integers(0, 7))
+def test_any_order_within_a_few_gives_the_text(order: list[int], seen: int) -> None:
+    """T11: eight pieces, in any order, with a view after any of them, end in the right text."""
+    text = StreamedText()
+    for count, number in enumerate(order):
+        text.add(event(number + 1), str(number), 1.0, None)
+        if count == seen:
+            told(text)
+    assert told(text) == "01234567"
