@@ -1,5 +1,6 @@
 """The verbs: what is derived from session events. One operator per file, each on the event stream."""
 
+from operators.compact import CompactionOutcome, compact
 from operators.compaction_triggers import CompactionTrigger, compaction_triggers
 from operators.context_usage import ContextUsage, context_usage
 from operators.context_warnings import ContextWarning, context_warnings
@@ -16,6 +17,7 @@ from operators.tool_calls import ToolCall, tool_calls
 from operators.tool_loops import ToolLoop, tool_loops
 
 __all__ = [
+    "CompactionOutcome",
     "CompactionTrigger",
     "ContextUsage",
     "ContextWarning",
@@ -30,6 +32,7 @@ __all__ = [
     "TodoProgress",
     "ToolCall",
     "ToolLoop",
+    "compact",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
