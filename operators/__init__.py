@@ -1,6 +1,7 @@
 """The verbs: what is derived from session events. One operator per file, each on the event stream."""
 
 from operators.compact import CompactionOutcome, compact
+from operators.compaction_health import CompactionHealth, compaction_health
 from operators.compaction_triggers import CompactionTrigger, compaction_triggers
 from operators.context_usage import ContextUsage, context_usage
 from operators.context_warnings import ContextWarning, context_warnings
@@ -17,6 +18,7 @@ from operators.tool_calls import ToolCall, tool_calls
 from operators.tool_loops import ToolLoop, tool_loops
 
 __all__ = [
+    "CompactionHealth",
     "CompactionOutcome",
     "CompactionTrigger",
     "ContextUsage",
@@ -33,6 +35,7 @@ __all__ = [
     "ToolCall",
     "ToolLoop",
     "compact",
+    "compaction_health",
     "compaction_triggers",
     "context_usage",
     "context_warnings",
