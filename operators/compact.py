@@ -157,10 +157,8 @@ class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigg
         return ()
 
     def deadline(self, state: CompactState) -> float | None:
-        """Nothing is deferred while something may be going on."""
-        if state.attempt and state.attempt.due is not None:
-            return state.attempt.due
-        return state.deferred_until
+        """Nothing is deferred before the last attempt is judged."""
+        return state.attempt.due if state.attempt else state.deferred_until
 
     def on_timer(self, state: CompactState, now: float) -> _Said:
         attempt = state.attempt
@@ -192,7 +190,7 @@ class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigg
         if attempt is None or not attempt.occupied or not attempt.is_mine(event):
             return
         finding = attempt.answered(event, self._judge, now)
-        if not attempt.occupied and not attempt.compacted:
+        if not attempt.occupied:
             # What was measured before is void, even where no SessionCompacted is sent (C2).
             self._pressure.void(state, now)
         yield from self._found(state, attempt, now, finding)
@@ -215,7 +213,9 @@ class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigg
         what = f"{error.name}: {error.message}" if error.message else error.name
         return self._found(state, attempt, now, attempt.failed(what))
 
-    def _measured(self, state: CompactState, attempt: Attempt, now: float) -> _Said:
+    def _measured(self, state: CompactState, attempt: Attempt, cause: Cause, now: float) -> _Said:
+        if attempt.occupied and cause not in ("compacted", "sample"):
+            return
         reading, faults = self._pressure.read(state, now)
         yield from faults
         if reading.sample is not None:
@@ -250,8 +250,8 @@ class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigg
         attempt = state.attempt
         if attempt and cause in ("compacted", None):
             yield from self._found(state, attempt, now, attempt.server_compacted())
-        if attempt and cause in ("compacted", "sample") and not is_compacting(state, now):
-            yield from self._measured(state, attempt, now)
+        if attempt and cause and not is_compacting(state, now):
+            yield from self._measured(state, attempt, cause, now)
         if cause and not (state.attempt and state.attempt.occupied):
             yield from self._begin(state, now, self._gate.ask(state, cause, now))
 

@@ -130,7 +130,7 @@ class Pressure:
         return reason
 
     def void(self, state: TriggerState, now: float) -> None:
-        """Forget what was measured before a compaction that only its caller knows of."""
+        """Forget what was measured before a compaction that its caller knows of."""
         self._gauge.take(state, SessionCompacted(state.session_id, now))
         state.pending.clear()
 

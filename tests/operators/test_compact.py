@@ -35,6 +35,7 @@ from streams.testing import (
     heartbeat,
     idle,
     outputs,
+    removed,
     text,
     tool_after,
     user,
@@ -136,6 +137,14 @@ def test_the_cooldown_counts_from_the_beginning_of_an_attempt() -> None:
     line.play((59.9, tool_after("s", "read", "c")), *settled(60, 70))
     assert action.times == [0, 60]
     assert states(seen) == [(1, "failed"), (61, "failed")]
+
+
+def test_a_success_alone_makes_the_sample_stale() -> None:
+    """C2: also where no compaction is ever announced, what was measured before an answer is void."""
+    action = Calls(succeeds)
+    line, seen = started(action)
+    line.play((0, assistant("s", "m1", input=160_000)), *settled(1, 200))
+    assert (action.times, states(seen)) == ([0], [(0, "succeeded")])
 
 
 @pytest.mark.parametrize("answer", [never, lambda: rx.timer(70)])
@@ -463,10 +472,27 @@ def test_an_action_that_fails_with_the_abort_is_no_failure() -> None:
 
 
 def test_other_errors_of_the_session_are_not_the_attempts() -> None:
-    """C8: only an abort ends an attempt; an overflow of the turn is what it is there for."""
+    """C8: an overflow or a failed answer of the turn ends no attempt; it is what it is there for."""
     line, seen = started(Calls(never))
-    line.play((0, assistant("s", "m1", input=160_000)), (9, error("s", "ContextOverflowError")))
+    line.play(
+        (0, assistant("s", "m1", input=160_000)),
+        (2, compaction("s", "m2")),
+        (9, error("s", "ContextOverflowError")),
+        (9, assistant("s", "m1", created=0, error="ContextOverflowError", finish="error")),
+    )
     assert seen == []
+
+
+def test_a_summary_that_finishes_has_compacted() -> None:
+    """S1: where the announcement is lost, the finished summary says it."""
+    line, seen = started(Calls(never))
+    line.play(
+        (0, assistant("s", "m1", input=160_000)),
+        (2, compaction("s", "m2")),
+        (5, compaction("s", "m2", done=True, made=2)),
+        (9, assistant("s", "m3", input=20_000)),
+    )
+    assert states(seen) == [(9, "succeeded"), (9, "effective")]
 
 
 def test_no_more_than_so_many_in_an_hour() -> None:
@@ -675,12 +701,13 @@ def test_a_bad_argument_is_named(how: dict[str, Any], names: str) -> None:
 
 
 def test_a_compaction_told_of_again_still_ends_an_attempt() -> None:
-    """C10: the second one comes without a summary of its own: it is a compaction all the same."""
+    """C10: the second one voids no measurement, that was undone already: it is one all the same."""
     line, seen = started(Calls(never))
     line.play(
         (1, compaction("s", "m1")),
         (5, compacted("s")),
         (10, assistant("s", "m2", input=160_000)),
+        (15, removed("s", "m2")),
         (20, compacted("s")),
     )
     line.advance_to(400)
@@ -846,6 +873,20 @@ def test_a_dry_run_says_what_it_would_do() -> None:
     assert (action.triggers, line.scheduler.pending) == ([], 0)
     assert states(seen) == [(at, "dry_run") for at in range(0, 401, 60)]
     assert [each.trigger.number for _, each in seen] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_compaction_that_never_ends_holds_the_verdict_for_a_while() -> None:
+    """C6, C10: 300 s after it was seen it holds nothing back; the next decision judges, then attempts."""
+    action = Calls(succeeds, never)
+    line, seen = started(action)
+    line.play(
+        (0, assistant("s", "m1", input=160_000)),
+        (2, compaction("s", "m2")),
+        (4, assistant("s", "m3", input=161_000)),
+        *settled(5, 310),
+    )
+    assert states(seen) == [(0, "succeeded"), (302, "ineffective")]
+    assert action.times == [0, 302]
 
 
 def test_an_answer_that_outlives_the_compaction_is_the_verdict() -> None:
