@@ -213,9 +213,7 @@ class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigg
         what = f"{error.name}: {error.message}" if error.message else error.name
         return self._found(state, attempt, now, attempt.failed(what))
 
-    def _measured(self, state: CompactState, attempt: Attempt, cause: Cause, now: float) -> _Said:
-        if attempt.occupied and cause not in ("compacted", "sample"):
-            return
+    def _measured(self, state: CompactState, attempt: Attempt, now: float) -> _Said:
         reading, faults = self._pressure.read(state, now)
         yield from faults
         if reading.sample is not None:
@@ -251,7 +249,7 @@ class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigg
         if attempt and cause in ("compacted", None):
             yield from self._found(state, attempt, now, attempt.server_compacted())
         if attempt and cause and not is_compacting(state, now):
-            yield from self._measured(state, attempt, cause, now)
+            yield from self._measured(state, attempt, now)
         if cause and not (state.attempt and state.attempt.occupied):
             yield from self._begin(state, now, self._gate.ask(state, cause, now))
 
