@@ -1,5 +1,7 @@
 """The verbs: what is derived from session events. One operator per file, each on the event stream."""
 
+from operators.compact import CompactionOutcome, compact
+from operators.compaction_health import CompactionHealth, compaction_health
 from operators.compaction_triggers import CompactionTrigger, compaction_triggers
 from operators.context_usage import ContextUsage, context_usage
 from operators.context_warnings import ContextWarning, context_warnings
@@ -19,6 +21,8 @@ from operators.transcript_entry import TranscriptEntry
 from operators.transcript_snapshots import TranscriptSnapshot, transcript_snapshots
 
 __all__ = [
+    "CompactionHealth",
+    "CompactionOutcome",
     "CompactionTrigger",
     "ContextUsage",
     "ContextWarning",
@@ -36,6 +40,8 @@ __all__ = [
     "Transcript",
     "TranscriptEntry",
     "TranscriptSnapshot",
+    "compact",
+    "compaction_health",
     "compaction_triggers",
     "context_usage",
     "context_warnings",

@@ -9,7 +9,7 @@ import msgspec
 from reactivex import abc
 
 from operators import checks
-from operators.gauge import Accounting, Gauge, GaugeState, Reason, Sample, is_compaction
+from operators.gauge import Accounting, Gauge, GaugeState, Reading, Reason, Sample, is_compaction
 from operators.lift import Operator
 from operators.pending_output import PendingOutput
 from operators.per_session import Logic, per_session
@@ -81,40 +81,32 @@ class TriggerState(GaugeState):
     pending: PendingOutput = msgspec.field(default_factory=PendingOutput)
 
 
-class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
-    """Decides at every measurement and every settled tool call (C12)."""
+class Pressure:
+    """Takes events into a ``TriggerState`` and finds a window that is too full.
 
-    wants: ClassVar[tuple[type[SessionEvent], ...]] = (*Gauge.wants, PartUpdated, ToolExecuteAfter)
+    Args:
+        gauge: What measures.
+        threshold: Fraction of the limit.
+        absolute: Tokens, whatever the limit.
+        include_pending: Whether tool output counts that no measurement has in it yet.
+    """
+
+    wants: Final = (*Gauge.wants, PartUpdated, ToolExecuteAfter)
 
     def __init__(
         self,
         gauge: Gauge,
-        *,
         threshold: float,
-        cooldown: float,
-        absolute: int | None,
-        include_pending: bool,
-        max_per_hour: int | None,
+        absolute: int | None = None,
+        *,
+        include_pending: bool = False,
     ) -> None:
         self._gauge = gauge
         self._threshold = threshold
-        self._cooldown = cooldown
         self._absolute = absolute
         self._include_pending = include_pending
-        self._max_per_hour = max_per_hour
 
-    def start(self, session_id: str, now: float) -> TriggerState:
-        return TriggerState(session_id=session_id)
-
-    def on_event(
-        self, state: TriggerState, event: SessionEvent, now: float
-    ) -> Iterable[CompactionTrigger | Fault]:
-        cause = self._take(state, event, now)
-        if cause is None or self._held_back(state, now):
-            return ()
-        return self._decide(state, cause, now)
-
-    def _take(self, state: TriggerState, event: SessionEvent, now: float) -> Cause | None:
+    def take(self, state: TriggerState, event: SessionEvent, now: float) -> Cause | None:
         """Fold one event; says what to decide on, if anything."""
         match event:
             case PartUpdated():
@@ -137,30 +129,28 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
             return None
         return reason
 
-    def _held_back(self, state: TriggerState, now: float) -> bool:
-        triggered, most = state.triggered, self._max_per_hour
-        if triggered and now < triggered[-1] + self._cooldown:
-            return True
-        if most is not None and len(triggered) >= most and now < triggered[-most] + HOUR:
-            return True
-        return state.compacting is not None and now < state.compacting + CEILING
+    def void(self, state: TriggerState, now: float) -> None:
+        """Forget what was measured before a compaction that its caller knows of."""
+        self._gauge.take(state, SessionCompacted(state.session_id, now))
+        state.pending.clear()
 
-    def _decide(
-        self, state: TriggerState, cause: Cause, now: float
-    ) -> Iterable[CompactionTrigger | Fault]:
-        reading, faults = self._gauge.read(state, state.session_id, now)
-        yield from faults
+    def read(self, state: TriggerState, now: float) -> tuple[Reading, list[Fault]]:
+        """How full the window is, and the fault of a limit lookup that raised."""
+        return self._gauge.read(state, state.session_id, now)
+
+    def find(
+        self, state: TriggerState, cause: Cause, now: float, reading: Reading
+    ) -> CompactionTrigger | None:
+        """The session's next trigger, if its window is too full."""
         if reading.sample is None:
-            return
+            return None
         pending = state.pending.tokens
         tokens = reading.sample.tokens + (pending if self._include_pending else 0)
-        if self._is_full(tokens, reading.limit):
-            state.number += 1
-            state.triggered.append(now)
-            del state.triggered[: -(self._max_per_hour or 1)]
-            yield self._trigger(state, cause, now, reading.sample, reading.limit, pending)
+        if not self.is_full(tokens, reading.limit):
+            return None
+        return self._trigger(state, cause, now, reading.sample, reading.limit, pending)
 
-    def _is_full(self, tokens: int, limit: int | None) -> bool:
+    def is_full(self, tokens: int, limit: int | None) -> bool:
         """Compares the ratio itself, so that the gauge and the trigger never disagree (U14)."""
         if self._absolute is not None and tokens >= self._absolute:
             return True
@@ -190,8 +180,74 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
             sample.message_id,
             state.provider_id,
             state.model_id,
-            state.number,
+            state.number + 1,
         )
+
+
+class Pace:
+    """How often a session may be triggered.
+
+    Args:
+        cooldown: Seconds between two triggers.
+        max_per_hour: At most so many in any 3600 s.
+    """
+
+    def __init__(self, cooldown: float, max_per_hour: int | None) -> None:
+        self._cooldown = cooldown
+        self._max_per_hour = max_per_hour
+
+    def is_cooling(self, state: TriggerState, now: float) -> bool:
+        """Whether the last trigger was too recent (C1)."""
+        return bool(state.triggered) and now < state.triggered[-1] + self._cooldown
+
+    def is_used_up(self, state: TriggerState, now: float) -> bool:
+        """Whether the last hour had its share (C9)."""
+        triggered, most = state.triggered, self._max_per_hour
+        return most is not None and len(triggered) >= most and now < triggered[-most] + HOUR
+
+    def count(self, state: TriggerState, now: float) -> None:
+        """One more trigger."""
+        state.number += 1
+        state.triggered.append(now)
+        del state.triggered[: -(self._max_per_hour or 1)]
+
+
+class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
+    """Decides at every measurement and every settled tool call (C12)."""
+
+    wants: ClassVar[tuple[type[SessionEvent], ...]] = Pressure.wants
+
+    def __init__(self, pressure: Pressure, pace: Pace) -> None:
+        self._pressure = pressure
+        self._pace = pace
+
+    def start(self, session_id: str, now: float) -> TriggerState:
+        return TriggerState(session_id=session_id)
+
+    def on_event(
+        self, state: TriggerState, event: SessionEvent, now: float
+    ) -> Iterable[CompactionTrigger | Fault]:
+        cause = self._pressure.take(state, event, now)
+        if cause is None or is_compacting(state, now):
+            return ()
+        if self._pace.is_cooling(state, now) or self._pace.is_used_up(state, now):
+            return ()
+        return self._decide(state, cause, now)
+
+    def _decide(
+        self, state: TriggerState, cause: Cause, now: float
+    ) -> Iterable[CompactionTrigger | Fault]:
+        reading, faults = self._pressure.read(state, now)
+        yield from faults
+        trigger = self._pressure.find(state, cause, now, reading)
+        if trigger is not None:
+            self._pace.count(state, now)
+            yield trigger
+
+
+def is_compacting(state: TriggerState, now: float) -> bool:
+    """Whether somebody's compaction is running (C10)."""
+    return state.compacting is not None and now < state.compacting + CEILING
 
 
 def threshold_tokens(threshold: float, limit: int) -> int:
@@ -284,12 +340,14 @@ def compaction_triggers(
 
     Source: field failures C1, C2, C5, C9, C10, C12, C13, C14, U3.
     """
-    logic = CompactionTriggersLogic(
+    pressure = Pressure(
         Gauge(limits, accounting),
-        threshold=checks.fraction("threshold", threshold),
-        cooldown=checks.seconds("cooldown", cooldown, zero=True),
-        absolute=None if absolute is None else checks.count("absolute", absolute),
+        checks.fraction("threshold", threshold),
+        None if absolute is None else checks.count("absolute", absolute),
         include_pending=include_pending,
-        max_per_hour=None if max_per_hour is None else checks.count("max_per_hour", max_per_hour),
     )
-    return per_session(logic, scheduler=scheduler)
+    pace = Pace(
+        checks.seconds("cooldown", cooldown, zero=True),
+        None if max_per_hour is None else checks.count("max_per_hour", max_per_hour),
+    )
+    return per_session(CompactionTriggersLogic(pressure, pace), scheduler=scheduler)

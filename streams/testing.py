@@ -39,6 +39,8 @@ __all__ = [
     "question_reply",
     "removed",
     "retry",
+    "step_finish",
+    "step_start",
     "text",
     "todos",
     "tool",
@@ -121,6 +123,16 @@ def text(
 def delta(session_id: str, message_id: str, part_id: str, delta: str) -> ev.PartDelta:
     """Characters added to a text part."""
     return ev.PartDelta(session_id, message_id=message_id, part_id=part_id, field="text", delta=delta)
+
+
+def step_start(session_id: str, message_id: str) -> ev.PartUpdated:
+    """The mark where a step of an answer begins."""
+    return ev.PartUpdated(session_id, part=ev.Part(f"{message_id}_start", message_id, "step-start"))
+
+
+def step_finish(session_id: str, message_id: str) -> ev.PartUpdated:
+    """The mark where it ends."""
+    return ev.PartUpdated(session_id, part=ev.Part(f"{message_id}_end", message_id, "step-finish"))
 
 
 def tool(

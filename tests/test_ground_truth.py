@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 import operators as ops
-from operators.compaction_triggers import CompactionTriggersLogic
+from operators.compaction_triggers import CompactionTriggersLogic, Pace, Pressure
 from operators.context_usage import ContextUsageLogic
 from operators.gauge import Gauge
 from operators.lift import Core
@@ -142,9 +142,7 @@ def test_other_sessions_are_gone(recorded_truth: Any, recording_of: Any) -> None
     all_deleted = deleted_sessions(recording_of("restart.global").events())
     missed = all_deleted if recorded_truth.stem == "restart" else set()
     gauge = Gauge(LIMITS, "exclusive")
-    triggers = CompactionTriggersLogic(
-        gauge, threshold=0.5, cooldown=0, absolute=None, include_pending=True, max_per_hour=None
-    )
+    triggers = CompactionTriggersLogic(Pressure(gauge, 0.5, include_pending=True), Pace(0, None))
     for logic in (ContextUsageLogic(gauge), triggers):
         fold = SessionFold[Any, Any](logic, lambda fault: pytest.fail(str(fault)))
         folded(lambda fold=fold: fold, events)

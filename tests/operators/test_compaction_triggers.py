@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 import operators as ops
 from operators.compaction_triggers import (
     CompactionTriggersLogic,
+    Pace,
+    Pressure,
     TriggerState,
     threshold_tokens,
 )
@@ -613,11 +615,5 @@ def test_state_survives_a_snapshot() -> None:
 
 def logic_of(*, cooldown: float = 60.0, max_per_hour: int | None = None) -> CompactionTriggersLogic:
     """The logic at its defaults."""
-    return CompactionTriggersLogic(
-        Gauge(LIMITS, "exclusive"),
-        threshold=0.78,
-        cooldown=cooldown,
-        absolute=None,
-        include_pending=False,
-        max_per_hour=max_per_hour,
-    )
+    pressure = Pressure(Gauge(LIMITS, "exclusive"), 0.78)
+    return CompactionTriggersLogic(pressure, Pace(cooldown, max_per_hour))

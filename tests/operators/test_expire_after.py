@@ -195,7 +195,7 @@ def test_an_event_at_the_very_instant_finds_the_session_expired_and_starts_it_af
     """E8: an event @0 and @600: one expiry, one new session, both events accounted for."""
     for set_before in (True, False):
         line = Timeline()
-        again = lambda *_: line.hub.on_next(part("s"))  # noqa: E731, B023
+        again = lambda *_: line.hub.on_next(part("s"))  # noqa: E731
         if set_before:
             line.scheduler.schedule_absolute(600.0, again)
         seen = line.watch(ops.expire_after(600))
