@@ -1,11 +1,17 @@
 """The nouns: what flows, where it comes from, where it goes, and by which clock."""
 
-from streams import events, opencode, recordings, schedulers, transcripts
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from streams import events, opencode, recordings, schedulers
 from streams.faults import Fault
 from streams.hub import EventHub
 from streams.latest import Latest, latest
 from streams.limits import ContextLimits, Limit
-from streams.transcripts import TranscriptStore
+
+if TYPE_CHECKING:
+    from streams import transcripts
+    from streams.transcripts import TranscriptStore
 
 __all__ = [
     "ContextLimits",
@@ -21,3 +27,11 @@ __all__ = [
     "schedulers",
     "transcripts",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Sinks stand above the operators, which stand above this: they are imported when asked for."""
+    if name in ("transcripts", "TranscriptStore"):
+        sinks = import_module("streams.transcripts")
+        return sinks if name == "transcripts" else sinks.TranscriptStore
+    raise AttributeError(f"module 'streams' has no attribute {name!r}")

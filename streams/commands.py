@@ -15,6 +15,7 @@ from rich.console import Console
 from streams import recordings
 from streams.faults import Fault
 from streams.limits import ContextLimits
+from streams.transcripts_command import transcripts
 from streams.watch.derivations import derivations
 from streams.watch.interruptible import Interruptible
 from streams.watch.lines import JsonLines
@@ -39,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command()(transcripts)
 
 Source = Annotated[
     str,

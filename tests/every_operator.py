@@ -11,6 +11,7 @@ from streams import ContextLimits
 from streams.events import SessionEvent
 
 ARGUMENTS: dict[str, Callable[[], Any]] = {
+    "action": lambda: lambda trigger: "done",
     "limits": lambda: ContextLimits({"anthropic/x": 200_000, "acme/kestrel-large": 5000}),
 }
 """What is given to a parameter without a default, by its name."""

@@ -6,7 +6,15 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from operators import CompactionTrigger, ContextUsage, ContextWarning
+from operators import (
+    CompactionTrigger,
+    ContextUsage,
+    ContextWarning,
+    SessionOverview,
+    StallReport,
+    TaskProgress,
+    ToolLoop,
+)
 from streams.events import (
     MalformedEvent,
     SessionCompacted,
@@ -50,6 +58,10 @@ class SessionRow(msgspec.Struct):
         warnings: Context warnings so far.
         triggers: Compaction triggers so far.
         compactions: Compactions so far.
+        task: How far it is as a background task; None for a session that a person started.
+        overview: Tools, todos and all the rest, a second old at the most; None before the first.
+        stalls: Stalls reported so far.
+        loops: Loops of tool calls reported so far.
         gone: Whether it was deleted or has expired.
     """
 
@@ -64,6 +76,10 @@ class SessionRow(msgspec.Struct):
     warnings: int = 0
     triggers: int = 0
     compactions: int = 0
+    task: TaskProgress | None = None
+    overview: SessionOverview | None = None
+    stalls: int = 0
+    loops: int = 0
     gone: bool = False
 
 
@@ -134,8 +150,19 @@ class Board:
                 row.warnings += 1
             case CompactionTrigger():
                 row.triggers += 1
+            case TaskProgress():
+                row.task = value
+            case StallReport():
+                row.stalls += 1
+            case ToolLoop():
+                row.loops += 1
             case _:
                 pass
+
+    def overlook(self, overview: SessionOverview) -> None:
+        """Take in how a session stands as a whole: shown, and counted nowhere."""
+        if (row := self.rows.get(overview.session_id)) is not None:
+            row.overview = overview
 
     def fault(self, fault: Fault) -> None:
         """Take one fault in."""

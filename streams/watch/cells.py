@@ -21,9 +21,12 @@ __all__ = ["Look", "add_gauge_columns", "bar", "bar_length", "gauge", "happened"
 
 STYLES: Final[dict[Kind, str]] = {
     "compacted": "cyan",
+    "done": "green",
     "error": "bold red",
     "fault": "bold red",
     "gap": "magenta",
+    "loop": "bold red",
+    "stall": "bold yellow",
     "trigger": "bold magenta",
     "warning": "yellow",
 }
@@ -60,6 +63,28 @@ def table(*, head: bool = True) -> Table:
 def name(depth: int, row: SessionRow) -> Text:
     """A session's title, indented by its depth."""
     return Text("  " * depth + (row.title or one_line(row.session_id)))
+
+
+def tools(row: SessionRow) -> str:
+    """How many tools were called, and the last one."""
+    overview = row.overview
+    if overview is None or not overview.tool_calls:
+        return ""
+    return f"{overview.tool_calls} {one_line(overview.last_tool)}"
+
+
+def todos(row: SessionRow) -> str:
+    """How many todos are closed, of how many."""
+    overview = row.overview
+    return f"{overview.todos_closed}/{overview.todos}" if overview is not None and overview.todos else ""
+
+
+def status(row: SessionRow) -> str:
+    """A task that ended says how; one that a human must answer says so; else what the agent said last."""
+    state = row.task.state if row.task is not None else ""
+    if row.gone or state not in ("waiting", "completed", "aborted", "failed"):
+        return row.status
+    return state
 
 
 def bar(ratio: float, length: int, *, ascii_only: bool = False) -> str:

@@ -44,6 +44,10 @@ def derivations(limits: ContextLimits, *, threshold: float) -> Derivations:
         "context_usage": ops.context_usage(limits),
         "context_warnings": ops.context_warnings(limits, threshold=warning_threshold(threshold)),
         "compaction_triggers": ops.compaction_triggers(limits, threshold=threshold),
+        "task_progress": ops.task_progress(),
+        "todo_progress": ops.todo_progress(),
+        "stalls": ops.stalls(),
+        "tool_loops": ops.tool_loops(),
     }
 
 

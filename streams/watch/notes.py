@@ -4,14 +4,14 @@ from typing import Literal
 
 import msgspec
 
-from operators import CompactionTrigger, ContextWarning
+from operators import CompactionTrigger, ContextWarning, StallReport, TaskProgress, ToolLoop
 from streams.events import SessionCompacted, SessionError, SessionEvent, StreamGap
 from streams.faults import Fault
-from streams.watch.words import percent, tokens_of_limit
+from streams.watch.words import duration, percent, tokens_of_limit
 
 __all__ = ["Kind", "Note", "note_of_event", "note_of_fault", "note_of_value"]
 
-Kind = Literal["compacted", "error", "fault", "gap", "trigger", "warning"]
+Kind = Literal["compacted", "done", "error", "fault", "gap", "loop", "stall", "trigger", "warning"]
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
@@ -33,8 +33,23 @@ def note_of_value(value: msgspec.Struct) -> Note | None:
             full = "" if ratio is None else f"{percent(ratio)} full, "
             text = f"compact now: {full}{tokens_of_limit(tokens, limit)}"
             return Note(value.at, value.session_id, "trigger", text)
+        case StallReport(kind=kind, tool=tool, age=age):
+            what = "waits to ask the model again" if kind == "blocked" else "silent"
+            text = f"{what}, {duration(age)}" + (f" in {tool}" if tool else "")
+            return Note(value.at, value.session_id, "stall", text)
+        case ToolLoop():
+            return Note(value.at, value.session_id, "loop", _loop(value))
+        case TaskProgress(all_complete=True, siblings=siblings) if siblings.completed:
+            text = f"all {siblings.total} tasks ended, {siblings.completed} completed"
+            return Note(value.at, value.parent_id, "done", text)
         case _:
             return None
+
+
+def _loop(loop: ToolLoop) -> str:
+    if loop.kind == "calls":
+        return f"{loop.calls:,} tool calls"
+    return f"{loop.length} calls round and round: {', '.join(loop.tools)}"
 
 
 def note_of_event(event: SessionEvent) -> Note | None:

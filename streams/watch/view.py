@@ -1,6 +1,6 @@
 """The live view: how things stand now."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -16,6 +16,8 @@ from streams.watch.words import counted, duration
 __all__ = ["frame"]
 
 NOTES: Final = 6
+WIDE_ENOUGH: Final = 80
+"""Characters below which tools and todos would leave no room for titles."""
 
 
 def frame(board: Board, now: float, look: Look) -> RenderableType:
@@ -53,18 +55,23 @@ def _title(board: Board, now: float, look: Look) -> Text:
     return title
 
 
-def _sessions(rows: Iterable[SessionRow], now: float, look: Look) -> Table:
-    length = cells.bar_length(look.width - 50)
+def _sessions(rows: Sequence[SessionRow], now: float, look: Look) -> Table:
+    work = look.width >= WIDE_ENOUGH and any(row.overview and row.overview.tool_calls for row in rows)
+    length = cells.bar_length(look.width - (62 if work else 50))
     table = cells.table()
     table.add_column("session", ratio=1, no_wrap=True, overflow="ellipsis")
     cells.add_gauge_columns(table, "context", length)
+    if work:
+        table.add_column("tools", no_wrap=True, min_width=7, max_width=14, overflow="ellipsis")
+        table.add_column("todos", no_wrap=True, justify="right")
     table.add_column("status", no_wrap=True, min_width=7)
     table.add_column("last", justify="right", no_wrap=True, min_width=6)
     for depth, row in tree(rows):
         table.add_row(
             cells.name(depth, row),
             *cells.gauge(row.measured, length, look),
-            row.status,
+            *((cells.tools(row), cells.todos(row)) if work else ()),
+            cells.status(row),
             duration(now - row.last),
             style="dim" if row.gone else "",
         )

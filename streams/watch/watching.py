@@ -69,6 +69,7 @@ class Watching:
         """Watch until it is over; Ctrl-C ends it too."""
         self._hub.errors.subscribe(self._fault)
         self._hub.subscribe(self.board.take, _ignored)
+        self._hub.pipe(ops.session_overview()).subscribe(self.board.overlook, _ignored)
         self._values().subscribe(self._value, self._failed, self._end)
         with self._start_frames():
             self._source.run(self._ended)

@@ -168,7 +168,8 @@ def test_a_history_can_be_recorded() -> None:
     told = history(1.0, user("s", "m"), tool("s", "c", "bash", "completed", input={"a": 1}))
     read = opencode.decode(opencode.wire.encode(told))
     assert isinstance(read, SessionHistory)
-    assert msgspec.json.encode(read) == msgspec.json.encode(told)
+    assert read.asked == told.asked
+    assert msgspec.json.encode(read.events) == msgspec.json.encode(told.events)
 
 
 @pytest.mark.parametrize(

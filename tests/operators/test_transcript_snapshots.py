@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from reactivex import Subject
 
 import operators as ops
+from operators.tombstones import TOMBSTONE
 from operators.transcript_fold import TranscriptFold
 from operators.transcript_snapshots import TranscriptSnapshotsLogic
 from operators.transcript_state import TranscriptState
@@ -130,6 +131,8 @@ def test_what_ends_something_flushes(ending: SessionEvent, reason: str) -> None:
     seen = line.watch(ops.transcript_snapshots())
     line.play((0.0, text("s", "m", "p", "a")), (0.1, ending), (0.2, ending))
     assert [(at, each.reason, each.resting) for at, each in seen] == [(0.1, reason, True)]
+    line.advance_to(0.2 + TOMBSTONE)
+    assert len(seen) == 1
     assert line.scheduler.pending == 0
 
 

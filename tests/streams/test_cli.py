@@ -103,7 +103,15 @@ def test_json_prints_a_line_per_value_and_the_summary_last(run: Run) -> None:
     }
     summary = lines[-1]["value"]
     assert lines[-1]["operator"] == "summary"
-    assert summary["values"] == {"context_usage": 18, "context_warnings": 2, "compaction_triggers": 1}
+    assert summary["values"] == {
+        "context_usage": 18,
+        "context_warnings": 2,
+        "compaction_triggers": 1,
+        "task_progress": 0,
+        "todo_progress": 0,
+        "stalls": 0,
+        "tool_loops": 0,
+    }
     assert (summary["events"], summary["outcome"]) == (413, "completed")
     assert summary["by_session"][0]["compactions"] == 2
     assert summary["by_session"][0]["ratio"] == 29700 / 32000

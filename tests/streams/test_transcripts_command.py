@@ -1,7 +1,8 @@
 """``sessionstreams transcripts``: a recording's transcripts, as files."""
 
-import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,11 @@ def test_a_gap_is_all_that_is_missing(recording_of: Any, tmp_path: Path) -> None
     assert len(missed) == 3
 
 
-def test_standard_input(recording_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input(recording_of: Any, tmp_path: Path) -> None:
     """``-``, which tells nobody how long it is."""
+    program = [sys.executable, "-m", "streams.cli", "transcripts", "-", "--out", str(tmp_path)]
     with recording_of("basic").path.open("rb") as piped:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(piped))
-        command("-", tmp_path)
+        subprocess.run(program, stdin=piped, check=True)
     assert len(list(tmp_path.iterdir())) == 1
 
 
