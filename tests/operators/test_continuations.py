@@ -10,8 +10,7 @@ import pytest
 import operators as ops
 from operators.continuation_rules import Policy
 from operators.continuation_state import ContinuationState
-from operators.continuations import Continuation, ContinuationsLogic
-from operators.session_family import FamilyFold
+from operators.continuations import Continuation, ContinuationsFold
 from streams.events import (
     Part,
     PartUpdated,
@@ -623,12 +622,13 @@ class TestChildren:
     def test_nothing_stays_of_a_family(self) -> None:
         """R5: deleted deepest first, as the server does it, a family leaves nothing behind."""
         policy = Policy(0.15, 2.0, 3, 5.0, 5, 300.0)
-        fold = FamilyFold(lambda family: ContinuationsLogic(policy, family), pytest.fail)
+        fold = ContinuationsFold(policy, pytest.fail)
         calls = fold.calls()
         births = [created("c", "s"), created("g", "c"), created("h", "c")]
         for event in [OPEN, *births, idle("s"), *(deleted(each) for each in "hgcs")]:
             list(calls[type(event)](event, 0.0))
-        assert (fold.states, len(fold.family), len(fold.deadlines)) == ({}, 0, 0)
+        assert fold.fire(60.0) == []  # the tombstones
+        assert (fold.states, [*fold.tree.descendants("s")], len(fold.deadlines)) == ({}, [], 0)
 
 
 class TestSettling:
