@@ -603,6 +603,11 @@ class TestChildren:
         ]
         assert ready((0, OPEN), *events, until=9) == [4]
 
+    def test_a_parent_that_was_not_heard_of(self) -> None:
+        """D12: a child at rest whose parent was never heard of wakes nobody."""
+        events = [(0, OPEN), (1, created("g", "x"))]
+        assert ready(*events, (2, idle("s")), (3, idle("g")), until=9) == [4]
+
     def test_children_of_others(self) -> None:
         """D12: neither another session's child, nor one's own parent, holds it."""
         events = [
