@@ -11,7 +11,7 @@ import msgspec
 
 __all__ = ["Pattern", "Signed", "digest", "signature"]
 
-WINDOW: Final = 64
+WINDOW: Final = 32
 """Signed calls kept per session beside the longest period: results of parallel calls come late."""
 
 

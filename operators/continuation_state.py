@@ -27,7 +27,6 @@ from streams.events import (
     SessionCreated,
     SessionError,
     SessionEvent,
-    SessionInfo,
     Todo,
     TodosUpdated,
 )
@@ -36,7 +35,6 @@ __all__ = ["ContinuationState", "Halt", "take"]
 
 Halt = Literal["", "aborted", "overflow"]
 
-ACTIVE: Final = ("busy", "retry", "running")
 TASK: Final = "task"
 QUESTION: Final = "question"
 
@@ -50,7 +48,7 @@ class ContinuationState(msgspec.Struct):
     """
 
     session_id: str
-    parent_id: str = ""
+    created: bool = False
     working: bool = False
     todos: tuple[Todo, ...] = ()
     todos_at: float = 0.0
@@ -102,9 +100,8 @@ def take(state: ContinuationState, event: SessionEvent, now: float) -> None:
             state.compactions += 1
             state.compacted = state.newest
             state.halt = "" if state.halt == "overflow" else state.halt
-        case SessionInfo() if event.parent_id != state.parent_id:
-            state.parent_id = event.parent_id
-            state.working = isinstance(event, SessionCreated)  # a child is made to work (D12)
+        case SessionCreated() if not state.created:
+            state.created, state.working = True, bool(event.parent_id)  # a child is made to work (D12)
         case _:
             pass
 

@@ -1,8 +1,8 @@
 """When an idle session with open todos could be told to go on, and why not otherwise."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import Final, Literal
 
 import msgspec
 from reactivex import abc
@@ -10,8 +10,8 @@ from reactivex import abc
 from operators import checks, continuation_state
 from operators.continuation_rules import Obstacle, Policy, obstacle
 from operators.continuation_state import ContinuationState
-from operators.lift import Operator, lift
-from operators.session_family import Family, FamilyFold, FamilyLogic
+from operators.family import ACTIVE, FamilyFold
+from operators.lift import Call, Operator, lift
 from operators.todo_list import incomplete
 from streams.events import (
     ContinuationReplied,
@@ -27,15 +27,28 @@ from streams.events import (
     SessionIdle,
     SessionInfo,
     SessionStatus,
-    StreamConnected,
-    StreamGap,
     Todo,
     TodosUpdated,
 )
+from streams.faults import Report
 
 __all__ = ["Continuation", "continuations"]
 
 Reason = Literal["ready"] | Obstacle
+
+Take = Callable[[ContinuationState, SessionEvent, float], Iterable["Continuation"]]
+
+CHANGES: Final = (
+    PartUpdated,
+    MessageUpdated,
+    TodosUpdated,
+    SessionError,
+    SessionCompacted,
+    SessionInfo,
+)
+"""What only changes what stands for or against going on."""
+
+REQUESTS: Final = (PermissionAsked, PermissionReplied, QuestionAsked, QuestionReplied)
 
 
 class Continuation(msgspec.Struct, frozen=True, gc=False):
@@ -71,53 +84,28 @@ class Continuation(msgspec.Struct, frozen=True, gc=False):
         return self.reason == "ready"
 
 
-class ContinuationsLogic(FamilyLogic[ContinuationState, Continuation]):
+class ContinuationsFold(FamilyFold[ContinuationState, Continuation]):
     """Judges idle sessions: once things have settled, and again when the countdown is over."""
 
-    wants: ClassVar[tuple[type[SessionEvent], ...]] = (
-        SessionInfo,
-        SessionStatus,
-        SessionIdle,
-        SessionError,
-        SessionCompacted,
-        MessageUpdated,
-        PartUpdated,
-        TodosUpdated,
-        PermissionAsked,
-        PermissionReplied,
-        QuestionAsked,
-        QuestionReplied,
-        ContinuationReplied,
-        StreamConnected,
-        StreamGap,
-    )
-
-    def __init__(self, policy: Policy, family: Family) -> None:
+    def __init__(self, policy: Policy, report: Report) -> None:
+        super().__init__(report)
         self._policy = policy
-        self._family = family
+
+    def takes(self) -> Mapping[type[SessionEvent], Take]:
+        return {
+            **dict.fromkeys(CHANGES, self._take),
+            SessionStatus: self._status,
+            SessionIdle: self._idle,
+            ContinuationReplied: self._came_of_it,
+        }
+
+    def calls(self) -> Mapping[type[SessionEvent], Call[Continuation]]:
+        """Who was asked stays asked when the session goes idle (D6): requests are not the family's."""
+        own = {kind: self._taking(self._take) for kind in REQUESTS}
+        return {**super().calls(), **own}
 
     def start(self, session_id: str, now: float) -> ContinuationState:
         return ContinuationState(session_id)
-
-    def on_event(
-        self, state: ContinuationState, event: SessionEvent, now: float
-    ) -> Iterable[Continuation]:
-        match event:
-            case PartUpdated() | MessageUpdated():  # first: most events by far
-                continuation_state.take(state, event, now)
-            case SessionStatus(status="busy" | "retry" | "running"):
-                state.working = True
-                continuation_state.goes_on(state)
-            case SessionStatus() | SessionIdle():
-                state.working = False
-                return self.wait(state, now)
-            case ContinuationReplied():
-                return self._replied(state, event.reply, now)
-            case StreamConnected() | StreamGap():
-                continuation_state.reconnect(state)
-            case _:
-                continuation_state.take(state, event, now)
-        return ()
 
     def deadline(self, state: ContinuationState) -> float | None:
         return state.due
@@ -125,26 +113,68 @@ class ContinuationsLogic(FamilyLogic[ContinuationState, Continuation]):
     def on_timer(self, state: ContinuationState, now: float) -> Iterable[Continuation]:
         return self._judge(state, now)
 
-    def wait(self, state: ContinuationState, now: float) -> Iterable[Continuation]:
+    def reconnected(self, now: float) -> Iterable[Continuation]:
+        for state in self.states.values():
+            continuation_state.reconnect(state)
+        return ()
+
+    def gone(
+        self, state: ContinuationState, event: SessionEvent | None, now: float
+    ) -> Iterable[Continuation]:
+        if event is not None:
+            self._rested(state, now)
+        return ()
+
+    def _take(self, state: ContinuationState, event: SessionEvent, now: float) -> Iterable[Continuation]:
+        continuation_state.take(state, event, now)
+        return ()
+
+    def _status(
+        self, state: ContinuationState, event: SessionEvent, now: float
+    ) -> Iterable[Continuation]:
+        if not isinstance(event, SessionStatus) or event.status not in ACTIVE:
+            return self._idle(state, event, now)
+        state.working = True
+        continuation_state.goes_on(state)
+        return ()
+
+    def _idle(self, state: ContinuationState, event: SessionEvent, now: float) -> Iterable[Continuation]:
+        self._rested(state, now)
+        return self._wait(state, now)
+
+    def _rested(self, state: ContinuationState, now: float) -> None:
+        """It works no more: that may have been all that stood against its ancestors (D12)."""
+        if not state.working:
+            return
+        state.working = False
+        for session_id in self.tree.ancestors(state.session_id):
+            ancestor = self.states.get(session_id)
+            if ancestor and ancestor.idle_at is not None and ancestor.due is None:
+                ancestor.idle_at, ancestor.due = now, now + self._policy.settle
+                self.deadlines.set(session_id, ancestor.due)
+
+    def _works_below(self, session_id: str) -> bool:
+        below = (self.states.get(each) for each in self.tree.descendants(session_id))
+        return any(state is not None and state.working for state in below)
+
+    def _wait(self, state: ContinuationState, now: float) -> Iterable[Continuation]:
         """The session is idle: judge it once things have settled, unless that is under way."""
         if state.due is not None:
             return ()
         state.idle_at, state.due = now, now + self._policy.settle
         return self._judge(state, now) if state.due <= now else ()
 
-    def rested(self, state: ContinuationState, now: float) -> None:
-        """A descendant has come to rest: that may have been all that stood against going on (D12)."""
-        if state.idle_at is not None and state.due is None:
-            state.idle_at, state.due = now, now + self._policy.settle
-
-    def _replied(self, state: ContinuationState, reply: str, now: float) -> Iterable[Continuation]:
+    def _came_of_it(
+        self, state: ContinuationState, event: SessionEvent, now: float
+    ) -> Iterable[Continuation]:
+        reply = event.reply if isinstance(event, ContinuationReplied) else ""
         if reply == "failed" and state.offered:
             continuation_state.fail(state, now)
         elif reply in ("stop", "resume"):
             state.stopped = reply == "stop"
         else:  # said twice, or not known
             return ()
-        return self.wait(state, now) if state.idle_at is not None else ()
+        return self._wait(state, now) if state.idle_at is not None else ()
 
     def _judge(self, state: ContinuationState, now: float) -> Iterable[Continuation]:
         """Every guard is asked, at the end of the countdown again (D8)."""
@@ -153,7 +183,7 @@ class ContinuationsLogic(FamilyLogic[ContinuationState, Continuation]):
         if state.idle_at is None or not incomplete(state.todos):
             state.said, state.epoch = "", None
             return ()
-        works = self._family.works_below(state.session_id)
+        works = self._works_below(state.session_id)
         reason = obstacle(state, self._policy, now, children_work=works)
         if reason is not None:
             return self._hold(state, reason, now)
@@ -269,6 +299,4 @@ def continuations(
         checks.count("max_failures", max_failures),
         checks.seconds("reset", reset),
     )
-    return lift(
-        lambda report: FamilyFold(lambda family: ContinuationsLogic(policy, family), report), scheduler
-    )
+    return lift(lambda report: ContinuationsFold(policy, report), scheduler)

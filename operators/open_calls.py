@@ -70,11 +70,9 @@ def take_part(state: CallsState, part: Part, tool_state: ToolState, now: float) 
     key = key_of(part)
     if not key:
         return ()
-    call = state.open.get(key)
+    call = state.open.get(key) or state.settled.get(key)
     if call is None and key in state.settled:
-        call = state.settled[key]
-        if call is None:
-            return ()
+        return ()
     outcome = last_word(part, tool_state)
     opened: _Some = ()
     if call is None:
@@ -184,7 +182,7 @@ def _spoken(
     seen = state.open.pop(call.call_id, None) or call.outcome
     corrects = call.outcome
     _remember(state, call.call_id, None)
-    if corrects == outcome or (corrects in ("aborted", "denied") and said.status == "error"):
+    if corrects in ("aborted", "denied") and said.status == "error":
         return ()
     duration = now - call.begun if seen else None
     times = said.time

@@ -170,7 +170,7 @@ def tool_loops(
     Raises:
         ValueError: An argument is out of its range.
 
-    Memory: per session the ids of the last 256 calls, and digests of 16 bytes for the last 64 plus
+    Memory: per session the ids of the last 256 calls, and digests of 16 bytes for the last 32 plus
         ``cycles`` of them. Dropped with the session.
     Time: none.
     On completion and error: nothing is pending.

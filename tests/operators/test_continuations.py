@@ -10,9 +10,7 @@ import pytest
 import operators as ops
 from operators.continuation_rules import Policy
 from operators.continuation_state import ContinuationState
-from operators.continuations import Continuation, ContinuationsLogic
-from operators.session_family import FamilyFold
-from operators.tombstones import TOMBSTONE
+from operators.continuations import Continuation, ContinuationsFold
 from streams.events import (
     Part,
     PartUpdated,
@@ -605,6 +603,11 @@ class TestChildren:
         ]
         assert ready((0, OPEN), *events, until=9) == [4]
 
+    def test_a_parent_that_was_not_heard_of(self) -> None:
+        """D12: a child at rest whose parent was never heard of wakes nobody."""
+        events = [(0, OPEN), (1, created("g", "x"))]
+        assert ready(*events, (2, idle("s")), (3, idle("g")), until=9) == [4]
+
     def test_children_of_others(self) -> None:
         """D12: neither another session's child, nor one's own parent, holds it."""
         events = [
@@ -624,13 +627,13 @@ class TestChildren:
     def test_nothing_stays_of_a_family(self) -> None:
         """R5: deleted deepest first, as the server does it, a family leaves nothing behind."""
         policy = Policy(0.15, 2.0, 3, 5.0, 5, 300.0)
-        fold = FamilyFold(lambda family: ContinuationsLogic(policy, family), pytest.fail)
+        fold = ContinuationsFold(policy, pytest.fail)
         calls = fold.calls()
         births = [created("c", "s"), created("g", "c"), created("h", "c")]
         for event in [OPEN, *births, idle("s"), *(deleted(each) for each in "hgcs")]:
             list(calls[type(event)](event, 0.0))
-        list(fold.fire(TOMBSTONE))
-        assert (fold.states, len(fold.family), len(fold.deadlines)) == ({}, 0, 0)
+        assert fold.fire(60.0) == []  # the tombstones
+        assert (fold.states, [*fold.tree.descendants("s")], len(fold.deadlines)) == ({}, [], 0)
 
 
 class TestSettling:

@@ -106,6 +106,20 @@ class TestOneEndForEachBeginning:
         seen = played((0, before("c1")), (1, after("c1")), (1, done), (1, done))
         assert told(seen) == [(1, "c1", "completed", X_JSON)]
 
+    def test_each_in_its_own_time(self) -> None:
+        """I1: each call has its own TTL; one that a part shows running is not settled by another's."""
+        seen = played(
+            (0, before("c1")),
+            (10, part("c3", "running")),
+            (30, before("c2")),
+            until=100,
+        )
+        assert told(seen) == [(60, "c1", "expired", X_JSON), (90, "c2", "expired", X_JSON)]
+
+    def test_a_hook_without_a_call_id(self) -> None:
+        """I3: hooks that name no call are nobody's."""
+        assert played((0, before("")), (1, after("")), until=100) == []
+
 
 class TestWaiting:
     """I2: `before` comes ahead of the permission, and the permission may take its time."""
@@ -137,6 +151,11 @@ class TestWaiting:
             until=300,
         )
         assert told(seen) == [(260, "c1", "expired", X_JSON)]
+
+    def test_a_request_that_nobody_answered(self) -> None:
+        """I2: idle drops requests without a word: what they were about can expire again."""
+        asked = [(0, permission("s", "p1", "c1")), (1, idle("s"))]
+        assert told(played(*asked, (2, before("c1")), until=99)) == [(62, "c1", "expired", X_JSON)]
 
     def test_a_question_dismissed_is_a_denial(self) -> None:
         """I2: a rejected question denies the call that asked it; an answered one goes on."""
@@ -218,6 +237,12 @@ class TestOrphans:
         [(_, call)] = played((5, after("c9", "four")))
         assert (call.outcome, call.input, call.duration, call.output_size) == ("orphan", None, None, 4)
 
+    def test_told_again(self) -> None:
+        """I4: an after told twice, or after the part has ended the call, is no orphan."""
+        assert len(played((5, after("c9")), (5, after("c9")))) == 1
+        seen = played((4, part("c1", "running", input=X)), (5, part("c1", "completed")), (5, after("c1")))
+        assert told(seen) == [(5, "c1", "completed", X_JSON)]
+
     def test_input_of_the_part(self) -> None:
         """I4: after `TP(c9, running, input=X)` the orphan has X."""
         seen = played((4, part("c9", "running", input=X)), (5, after("c9")))
@@ -279,6 +304,17 @@ class TestStuckAndCorrected:
             ("c2", "completed", "aborted"),
         ]
 
+    def test_a_stopped_tool_may_fail_in_its_own_words(self) -> None:
+        """I5: an error after an abort or a denial is how the stopped tool ends, whatever it says."""
+        stopped = [(0, part("c1", "running", input=X)), (1, error("s", "MessageAbortedError"))]
+        assert len(played(*stopped, (2, part("c1", "error", error="killed")))) == 1
+        denied = [
+            (0, part("c1", "running", input=X)),
+            (0, permission("s", "p", "c1")),
+            (1, permission_reply("s", "p", "reject")),
+        ]
+        assert len(played(*denied, (2, part("c1", "error", error="no leave")))) == 1
+
     def test_the_hook_corrects_too(self) -> None:
         """I5: an after that comes past the TTL corrects the expiry, with the input still there."""
         seen = played((0, before("c1")), (100, after("c1")))
@@ -329,6 +365,25 @@ class TestWhatIsMeasured:
         )
         assert [call.duration for _, call in seen] == [5]
 
+    def test_one_time_of_the_agent_is_none(self) -> None:
+        """A call that says only when it began is timed by the clock, corrected or not."""
+        begun = part("c1", "running", input=X, started=100.0)
+        done = part("c1", "completed", started=100.0)
+        assert [each.duration for _, each in played((4, begun), (9, done))] == [5]
+        assert [each.duration for _, each in played((4, begun), (6, idle("s")), (9, done))] == [2, 5]
+
+    def test_repeated_states(self) -> None:
+        """A pending state said again does not begin the call anew; hooks are timed too."""
+        pending = part("c1", "pending")
+        assert [each.duration for _, each in played((0, pending), (4, pending), (9, idle("s")))] == [9]
+        assert [each.duration for _, each in played((2, before("c1")), (5, after("c1")))] == [3]
+
+    def test_names_that_are_not_repeated(self) -> None:
+        """session.next.* names the tool and the message at first only."""
+        done = tool("s", "c1", "", "completed", message_id="")
+        [(_, each)] = played((0, part("c1", "running", message_id="m1")), (1, done))
+        assert (each.tool, each.message_id) == ("bash", "m1")
+
     def test_joined_at_the_end(self) -> None:
         """A call first seen completed (a late join, a fork's copy) has a duration only if it says so."""
         seen = played((0, part("c1", "completed")), (0, part("c2", "completed", started=1.0, ended=3.0)))
@@ -348,6 +403,13 @@ class TestWhatIsMeasured:
         assert [(call.tool, call.outcome, call.error) for _, call in seen] == [
             ("invalid", "failed", "Invalid input for tool bash")
         ]
+
+    def test_whose_error_it_is(self) -> None:
+        """Only of ``invalid`` is the input's ``error`` the call's; and its own error comes first."""
+        odd = {"error": "an argument"}
+        assert [each.error for _, each in played((0, part("c1", "completed", input=odd)))] == [""]
+        broken = tool("s", "c1", "invalid", "error", input=odd, error="crashed")
+        assert [each.error for _, each in played((0, broken))] == ["crashed"]
 
     @pytest.mark.parametrize(
         ("metadata", "code"),

@@ -60,6 +60,15 @@ class TestCounting:
         ]
         assert loops(events, max_calls=1) == [("calls", 1, "c1")]
 
+    def test_an_after_alone(self) -> None:
+        """P12: a call that only its after tells of is a call; a hook that names none is not."""
+        assert loops([tool_after("s", "read", "c1")], max_calls=1) == [("calls", 1, "c1")]
+        assert loops([tool_after("s", "read", ""), tool_before("s", "read", "", X)], max_calls=1) == []
+
+    def test_without_a_cap(self) -> None:
+        """P12: without a cap no number is too many."""
+        assert loops((call(n, arguments=n) for n in range(5_000)), max_calls=None) == []
+
     def test_without_any_id(self) -> None:
         """P12: the part's id stands in for a call id; without either it is not counted."""
         nameless = tool("s", "", "bash", "completed")
@@ -204,6 +213,23 @@ class TestResults:
         assert loops(event for n in range(25) for event in ran(n, f"{n} failed")) == []
         assert loops(event for n in range(25) for event in ran(n, "failed")) == [("repeat", 20, "c19")]
 
+    def test_the_first_two_differ(self) -> None:
+        """P15: the very first call's result counts as any other's."""
+        assert loops([done(0, "1"), done(1, "2"), done(2, "2")], repeats=3) == []
+        assert loops([done(0, "1"), done(1, "2"), done(2, "2"), done(3, "2")], repeats=3) == [
+            ("repeat", 3, "c3")
+        ]
+
+    def test_the_first_result_counts(self) -> None:
+        """P15: of a call's after and its part, what was said first is its result."""
+        events = [event for n in range(20) for event in (done(n, "same"), done(n, f"{n}"))]
+        assert loops(events) == [("repeat", 20, "c19")]
+
+    def test_late_in_a_session(self) -> None:
+        """P15: results are compared with the right calls when older ones have been let go."""
+        before = [done(n, "-", arguments={"path": f"{n}"}) for n in range(1_000)]
+        assert loops([*before, *(done(n, f"{n}") for n in range(1_000, 1_040))]) == []
+
     def test_a_cycle_that_gets_somewhere(self) -> None:
         """P15: edit, test, edit, test … with another result of each test is no cycle."""
         events = [
@@ -295,7 +321,7 @@ class TestMemory:
         assert fold.states == {}
 
     def test_the_pattern_is_bounded(self) -> None:
-        """R5: of 5000 calls, 64 and the longest round are kept; an older one's result is let go."""
+        """R5: of 5000 calls, 32 and the longest round are kept; an older one's result is let go."""
         fold = SessionFold(ToolLoopsLogic(20, 4000, 2), report=pytest.fail)
         said = [loop for n in range(5_000) for loop in fold.on_event(call(n), 0.0)]
         assert [loop.length for loop in said if loop.kind == "repeat"] == list(range(20, 5_001, 20))
