@@ -21,7 +21,10 @@ def _targets() -> ModuleType:
 FUZZ = _targets()
 
 
-@pytest.mark.parametrize(("name", "number"), [("decoder", 4_000), ("framing", 1_000), ("recording", 1_000), ("transcript", 1_000)])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("decoder", 4_000), ("framing", 1_000), ("recording", 1_000), ("transcript", 1_000)],
+)
 def test_no_exception_escapes(name: str, number: int) -> None:
     """S6, S7, I1: what mutations of real payloads make is an event, a record, or said to be none."""
     target = FUZZ.targets().get(name)
