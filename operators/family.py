@@ -50,6 +50,8 @@ class FamilyFold(Generic[_State, _Out]):
         self.tree = SessionTree()
         self.requests: dict[str, str] = {}
         """Which session asked, by request."""
+        self._unheard: set[str] = set()
+        """Sessions with a state only because another one names them."""
         self._tombstones = Tombstones(self.deadlines)
         self.report = report
         self._takes = {kind: self._taking(take) for kind, take in self.takes().items()}
@@ -132,6 +134,7 @@ class FamilyFold(Generic[_State, _Out]):
         for session_id, state in list(self.states.items()):
             outputs += self._guarded(session_id, self.gone, state, None, now)
         self.states.clear()
+        self._unheard.clear()
         self._tombstones.clear()
         return outputs
 
@@ -141,10 +144,24 @@ class FamilyFold(Generic[_State, _Out]):
         state = self.states.get(session_id)
         if state is None and session_id and session_id not in self._tombstones:
             state = self.states[session_id] = self.start(session_id, now)
+        self._unheard.discard(session_id)
+        return state
+
+    def named(self, session_id: str, now: float) -> _State | None:
+        """The state of a session that another one names; None for one deleted a moment ago.
+
+        Nobody says that it is gone while nothing is heard of it (it may have expired before), so it is
+        dropped with the last session that is linked to it (R6).
+        """
+        state = self.states.get(session_id)
+        if state is None and session_id and session_id not in self._tombstones:
+            state = self.states[session_id] = self.start(session_id, now)
+            self._unheard.add(session_id)
         return state
 
     def _taking(self, take: "_Take[_State, _Out]") -> Call[_Out]:
         get, set_deadline, deadline = self.states.get, self.deadlines.set, self.deadline
+        unheard = self._unheard
 
         def taking(event: SessionEvent, now: float) -> Iterable[_Out]:
             session_id = event.session_id
@@ -159,6 +176,8 @@ class FamilyFold(Generic[_State, _Out]):
             except Exception as error:
                 self._fault(session_id, now, error)
                 return ()
+            if unheard:
+                unheard.discard(session_id)
             return outputs
 
         return taking
@@ -235,16 +254,26 @@ class FamilyFold(Generic[_State, _Out]):
         return outputs
 
     def _gone(self, event: SessionEvent, now: float) -> Iterable[_Out]:
-        session_id = event.session_id
-        state = self.states.pop(session_id, None)
-        self.deadlines.forget(session_id)
+        self.deadlines.forget(event.session_id)
         if isinstance(event, SessionDeleted):
-            self._tombstones.put(session_id, now)
+            self._tombstones.put(event.session_id, now)
+        return self._dropped(event.session_id, event, now)
+
+    def _dropped(self, session_id: str, event: SessionEvent, now: float) -> list[_Out]:
+        """Drop a session, and those of its relatives that nothing but it was linked to."""
+        relatives = [self.tree.parent(session_id), *self.tree.children(session_id)]
+        state = self.states.pop(session_id, None)
+        self._unheard.discard(session_id)
         mine = [each for each, asked in self.requests.items() if asked == session_id]
         outputs = self._no_longer(mine, session_id, now)
         if state is not None:
             outputs += self._guarded(session_id, self.gone, state, event, now)
         self.tree.forget(session_id)
+        for each in self._unheard.intersection(relatives):
+            linked = (self.tree.parent(each), *self.tree.children(each))
+            if not any(other in self.states for other in linked):
+                self.deadlines.forget(each)
+                outputs += self._dropped(each, event, now)
         return outputs
 
     def _reconnected(self, event: SessionEvent, now: float) -> Iterable[_Out]:

@@ -161,9 +161,7 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
         state.take_part(part, now)
         outputs: list[_Out] = []
         child = child_of(part)
-        if child and self.tree.link(child, state.session_id):
-            if child not in self.states:
-                self.states[child] = self.start(child, now)
+        if child and self.named(child, now) and self.tree.link(child, state.session_id):
             outputs += self.linked(child, now)
         return [*outputs, *self.say(state, now)]
 
@@ -227,7 +225,4 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
         return self.say(state, now)
 
     def parent_of(self, session_id: str, now: float) -> _State | None:
-        parent_id = self.tree.parent(session_id)
-        if parent_id and parent_id not in self.states:
-            self.states[parent_id] = self.start(parent_id, now)
-        return self.states.get(parent_id)
+        return self.named(self.tree.parent(session_id), now)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import operators as ops
+from operators.task_progress import TaskProgressFold
 from streams import events as ev
 from streams.events import SessionEvent
 from streams.testing import (
@@ -286,11 +287,43 @@ def test_ended_tasks_still_count_when_their_sessions_are_gone() -> None:
 
 def test_archive_of_ended_tasks_is_bounded() -> None:
     """P20: a parent counts its last 100 ended tasks one by one, and no more."""
-    rows: list[Row] = []
+    rows: list[Row] = [(0, created("p"))]
     for n in range(101):
         rows += [(n, created(f"c{n}", "p")), (n, error(f"c{n}", "UnknownError")), (n, deleted(f"c{n}"))]
     value = progress(*rows, (200, created("last", "p")))[-1][1]
     assert (value.siblings.failed, value.siblings.pending) == (100, 1)
+
+
+def kept_after(*events: SessionEvent) -> set[str]:
+    """The sessions that a fold has a state of after these events, a second apart."""
+    fold = TaskProgressFold(0.0, lambda fault: pytest.fail(str(fault)))
+    calls = fold.calls()
+    for now, event in enumerate(events):
+        call = next(calls[kind] for kind in type(event).__mro__ if kind in calls)
+        call(event, float(now))
+    return set(fold.states)
+
+
+def test_parent_that_expired_is_kept_no_longer_than_its_tasks() -> None:
+    """R6: a task that outlives who started it names it, and nobody says again that it is gone."""
+    gone = ev.SessionExpired("p")
+    assert kept_after(created("p"), created("c", "p"), gone, busy("c")) == {"p", "c"}
+    assert kept_after(created("p"), created("c", "p"), gone, busy("c"), ev.SessionExpired("c")) == set()
+    assert kept_after(created("c", "p"), busy("p"), ev.SessionExpired("c")) == {"p"}
+
+
+def test_named_task_is_kept_no_longer_than_who_names_it() -> None:
+    """R6: nothing is ever heard of a session that is only named by the call which started it."""
+    launch = tool("p", "call", "task", "running", metadata={"sessionId": "c"})
+    assert kept_after(created("p"), launch) == {"p", "c"}
+    assert kept_after(created("p"), launch, ev.SessionExpired("p")) == set()
+
+
+def test_late_word_of_a_deleted_task_does_not_bring_it_back() -> None:
+    """E5: the call that started a task names it again, after its session was deleted."""
+    launch = tool("p", "call", "task", "running", metadata={"sessionId": "c"})
+    assert kept_after(created("c", "p"), launch, deleted("c"), launch) == {"p"}
+    assert kept_after(created("c", "p"), created("p"), deleted("p"), busy("c")) == {"c"}
 
 
 def test_session_that_vanishes_is_gone() -> None:

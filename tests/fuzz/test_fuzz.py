@@ -1,0 +1,42 @@
+"""No bytes from outside raise out of a reader: a short run, and every case that was ever found."""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _targets() -> ModuleType:
+    """By path: test modules are no package."""
+    spec = spec_from_file_location("fuzz_targets", Path(__file__).with_name("targets.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FUZZ = _targets()
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("decoder", 4_000), ("framing", 1_000), ("recording", 1_000), ("transcript", 1_000)],
+)
+def test_no_exception_escapes(name: str, number: int) -> None:
+    """S6, S7, I1: what mutations of real payloads make is an event, a record, or said to be none."""
+    target = FUZZ.targets().get(name)
+    if target is None:
+        pytest.skip(f"there is no {name} yet")
+    for data in FUZZ.inputs(number, seed=7):
+        target(data)
+
+
+@pytest.mark.parametrize("path", FUZZ.corpus(), ids=lambda path: path.name)
+def test_found_cases_stay_fixed(path: Path) -> None:
+    """What once failed does not fail again."""
+    target = FUZZ.targets().get(path.name.rpartition("-")[0])
+    if target is not None:
+        target(path.read_bytes())
