@@ -288,7 +288,7 @@ class Sessions(RuleBasedStateMachine):
         """Nothing happened meanwhile."""
         self.say(ev.StreamGap(since=self.now), ev.StreamConnected())
 
-    @precondition(lambda self: len(self.history.sessions) > 1)
+    @precondition(lambda self: self.history.sessions)
     @rule(data=st.data())
     def say_again(self, data: st.DataObject) -> None:
         """An old answer is said again, as after a reconnection."""
