@@ -149,19 +149,15 @@ def _one(
 
 def every_operator() -> dict[str, Any]:
     """Every operator that is exported, with the defaults it has."""
-    limits = ContextLimits({"anthropic/x": 200_000})
+    given = {"limits": ContextLimits({"anthropic/x": 200_000}), "action": lambda trigger: None}
     found: dict[str, Any] = {}
     for name in ops.__all__:
         make = getattr(ops, name)
         if not inspect.isfunction(make) or name in ("expire_after", "per_session"):
             continue
-        needs = [
-            each.name
-            for each in inspect.signature(make).parameters.values()
-            if each.default is inspect.Parameter.empty
-        ]
-        assert set(needs) <= {"limits"}, f"{name} needs {needs}"
-        found[name] = make(limits) if needs else make()
+        arguments = inspect.signature(make).parameters.values()
+        needs = [each.name for each in arguments if each.default is inspect.Parameter.empty]
+        found[name] = make(*(given[each] for each in needs))
     return found
 
 
