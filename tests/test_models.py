@@ -27,8 +27,8 @@ OVER = ("completed", "error")
 
 LONG = os.environ.get("MODELS") == "long"
 SETTINGS = settings(
-    max_examples=2_000 if LONG else 60,
-    stateful_step_count=60 if LONG else 30,
+    max_examples=2_000 if LONG else 100,
+    stateful_step_count=80 if LONG else 50,
     deadline=None,
     derandomize=not LONG,
     database=None,
@@ -143,6 +143,7 @@ class Sessions(RuleBasedStateMachine):
 
     # --- what happens -----------------------------------------------------------------------------
 
+    @precondition(lambda self: len(self.history.sessions) < 3)  # few, so that much happens to each
     @rule(data=st.data(), twice=st.booleans())
     def spawn(self, data: st.DataObject, twice: bool) -> None:
         parent = data.draw(st.sampled_from(["", *sorted(self.history.sessions)]))
@@ -288,14 +289,19 @@ class Sessions(RuleBasedStateMachine):
         """Nothing happened meanwhile."""
         self.say(ev.StreamGap(since=self.now), ev.StreamConnected())
 
-    @precondition(lambda self: len(self.history.sessions) > 1)
+    @precondition(lambda self: self.history.sessions)
     @rule(data=st.data())
     def say_again(self, data: st.DataObject) -> None:
         """An old answer is said again, as after a reconnection."""
-        session_id, session = self.pick(data)
-        answers = [each for each in session["messages"] if each["role"] == "assistant" and each["finish"]]
-        if answers:
-            self.say(self.answer(session_id, data.draw(st.sampled_from(answers)), completed=self.now))
+        told = [
+            (session_id, message)
+            for session_id, session in self.history.sessions.items()
+            for message in session["messages"]
+            if message["role"] == "assistant" and message["finish"]
+        ]
+        if told:
+            session_id, message = data.draw(st.sampled_from(told))
+            self.say(self.answer(session_id, message, completed=self.now))
 
     # --- what must hold ---------------------------------------------------------------------------
 

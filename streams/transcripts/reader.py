@@ -16,8 +16,7 @@ STARTS: Final = (b'{"parentUuid":', b'{"info":')
 TRIES: Final = 64
 """Places of a bad line at which a record may begin that are tried."""
 
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_all = msgspec.json.Decoder(dict[str, object]).decode
+_decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class TornLine(ValueError):
@@ -43,7 +42,7 @@ class StoredTranscript:
         self._strict = strict
 
     def __iter__(self) -> Iterator[dict[str, object]]:
-        return (_decode_all(record) for record in self.lines())
+        return (_decode(record) for record in self.lines())
 
     def lines(self) -> Iterator[bytes]:
         """The records as they are written."""
@@ -110,7 +109,7 @@ def _is_ours(text: bytes) -> bool:
 
 
 def _fields(text: bytes) -> Set[str] | None:
-    """The names in a JSON object; None when it is none."""
+    """The names in a JSON object; None when it is none, all the way down (bytes that are no text, say)."""
     try:
         return _decode(text).keys()
     except (ValueError, RecursionError):
