@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lint types layers format coverage clean
+.PHONY: demo test check lint types layers format notebooks coverage clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -28,6 +28,9 @@ layers: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+notebooks: $(READY)       ## execute all notebooks
+	$(BIN)/python tests/notebooks/run.py
 
 coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
