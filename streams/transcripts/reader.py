@@ -109,7 +109,7 @@ def _is_ours(text: bytes) -> bool:
 
 
 def _fields(text: bytes) -> Set[str] | None:
-    """The names in a JSON object; None when it is none, all the way down (bytes that are no text, say)."""
+    """The names in a JSON object; None when it is none, or no text all the way."""
     try:
         return _decode(text).keys()
     except (ValueError, RecursionError):
