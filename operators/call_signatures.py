@@ -61,11 +61,12 @@ class Pattern(msgspec.Struct):
 
     def loop(self, repeats: int) -> tuple[int, int]:
         """Period and length of the loop that the last call completes a multiple of, or zeros."""
+        last = self.calls[-1]
         for period, length in enumerate(self.lengths, 1):
-            varied = period == 1 or any(
-                not _same(self.calls[-1], each) for each in self.calls[-period:-1]
-            )
-            if varied and length % repeats == 0 and length >= max(repeats, 2 * period):
+            if length % repeats or length < max(repeats, 2 * period):
+                continue
+            # A round of equal calls is none: its repetition is period 1's to judge, results and all.
+            if period == 1 or not all(_same(last, each) for each in self.calls[-period:]):
                 return period, length
         return 0, 0
 

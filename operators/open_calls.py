@@ -73,6 +73,8 @@ def take_part(state: CallsState, part: Part, tool_state: ToolState, now: float) 
     call = state.open.get(key) or state.settled.get(key)
     if call is None and key in state.settled:
         return ()
+    if call is not None and call.status == tool_state.status == "running" and call.input is not None:
+        return ()  # a shell command says all its output so far, again and again
     outcome = last_word(part, tool_state)
     opened: _Some = ()
     if call is None:
@@ -141,8 +143,8 @@ def next_expiry(state: CallsState, ttl: float) -> float | None:
     """When ``close_expired`` is to look."""
     if not state.open:
         return None
-    mortal = (call.heard + ttl for call in state.open.values() if _mortal(state, call))
-    return min(mortal, default=None)
+    mortal = [call.heard + ttl for call in state.open.values() if _mortal(state, call)]
+    return min(mortal) if mortal else None
 
 
 def _mortal(state: CallsState, call: Call) -> bool:

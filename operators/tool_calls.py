@@ -199,8 +199,9 @@ def tool_calls(
     Raises:
         ValueError: ``ttl`` is not above 0.
 
-    Memory: per session the open calls with their input (256 at most: one more, and the oldest counts as
-        abandoned), and the ids of the last 256 settled ones. Dropped with the session.
+    Memory: per session about 0.4 kB, the open calls with their input (256 at most: one more, and the
+        oldest counts as abandoned), and 0.1 kB for each of the last 256 settled ones. Requests are kept
+        until they are answered or the session is idle. Dropped with the session.
     Time: one pending timer while a call may expire.
     On completion and error: open calls come out as ``abandoned`` first.
 

@@ -36,8 +36,11 @@ def done(number: int, output: str, *, tool_name: str = "read", arguments: object
 
 def loops(events: Iterable[SessionEvent], **arguments: Any) -> list[tuple[str, int, str]]:
     """What is said: the kind, the length, at which call."""
-    said = outputs(ops.tool_loops(**arguments), events)
-    return [(loop.kind, loop.length, loop.call_id) for loop in said]
+    line = Timeline()
+    seen = line.watch(ops.tool_loops(**arguments))
+    line.play(*enumerate(events))
+    assert line.faults == []
+    return [(loop.kind, loop.length, loop.call_id) for _, loop in seen]
 
 
 class TestCounting:
@@ -224,6 +227,18 @@ class TestResults:
         """P15: of a call's after and its part, what was said first is its result."""
         events = [event for n in range(20) for event in (done(n, "same"), done(n, f"{n}"))]
         assert loops(events) == [("repeat", 20, "c19")]
+
+    def test_the_earlier_result_comes_last(self) -> None:
+        """P15: two calls at once whose results differ, the second one's first, are no start of a loop."""
+        events = [call(0), call(1), done(1, "2"), done(0, "1"), call(2)]
+        assert loops(events, repeats=3) == []
+        before = [done(n, "-", arguments={"path": f"{n}"}) for n in range(100, 200)]
+        assert loops([*before, *events], repeats=3) == []
+        assert loops([*before, *events, call(3)], repeats=3) == [("repeat", 3, "c3")]
+
+    def test_two_outputs_in_turn(self) -> None:
+        """P15: a test that fails and passes in turn is no loop, and no cycle of one call with itself."""
+        assert loops(done(n, ["failed", "passed"][n % 2]) for n in range(40)) == []
 
     def test_late_in_a_session(self) -> None:
         """P15: results are compared with the right calls when older ones have been let go."""
