@@ -166,6 +166,27 @@ def test_a_timer_that_was_on_its_way_when_it_was_disposed_does_not_run() -> None
     assert fired == []
 
 
+def test_work_that_is_settled_cancels_its_timer() -> None:
+    """X11: at once, not when it would have been due."""
+
+    class Settles(CountLogic):
+        wants = (ev.PartUpdated, ev.SessionIdle)
+
+        def on_event(self, state: Quiet, event: SessionEvent, now: float) -> Iterable[Any]:
+            state.until = None if isinstance(event, ev.SessionIdle) else now + 60.0
+            return ()
+
+    line = Timeline()
+    seen = line.watch(ops.per_session(Settles()))
+    line.play(*((0, part(f"s{number}")) for number in range(1000)))
+    assert line.scheduler.pending == 1
+    line.play(*((1, idle(f"s{number}")) for number in range(1000)))
+
+    assert line.scheduler.pending == 0
+    line.advance_to(100)
+    assert seen == []
+
+
 def test_an_empty_stream_says_nothing_and_sets_no_timer() -> None:
     """E6: nothing is scheduled before the first event."""
     line = Timeline()

@@ -564,22 +564,24 @@ def test_a_replay_is_disposed_midway(path: Path, speed: float | None) -> None:
 
 @pytest.mark.parametrize("speed", [None, 1.0])
 def test_a_replay_that_is_disposed_closes_its_file(path: Path, speed: float | None) -> None:
-    """At once, whoever still holds the subscription."""
-    base, closed = Replay(), []
+    """At once, having read no further."""
+    base, closed, read = Replay(), [], []
     replayed = recordings.replay(path, speed=speed, scheduler=base)
     recording = list(replayed.recording)
 
     class Watched:
         def __iter__(self) -> Iterator[SessionEvent]:
             try:
-                yield from recording
+                for event in recording:
+                    read.append(event)
+                    yield event
             finally:
                 closed.append(True)
 
     replayed.recording = Watched()  # pyright: ignore
     playing = replayed.pipe(rxops.take(1)).subscribe()
 
-    assert closed == [True]
+    assert (closed, len(read)) == ([True], 1)
     playing.dispose()
 
 
