@@ -85,8 +85,8 @@ _BLOCKING: Final = (TrampolineScheduler, ImmediateScheduler)
 def _meant(scheduler: abc.SchedulerBase | None) -> abc.SchedulerBase | None:
     """What reactivex's own operators subscribe with when nobody chose is no choice.
 
-    ``concat``, ``start_with``, ``catch`` and ``retry`` pass the current thread on, where a timer blocks;
-    ``debounce`` and its kind pass the scheduler on that starts a thread per timer (X1).
+    ``on_error_resume_next`` passes the current thread on, where a timer blocks; ``delay``,
+    ``throttle_first`` and ``time_interval`` the scheduler that starts a thread per timer (X1).
     """
     if isinstance(scheduler, _BLOCKING) or scheduler is TimeoutScheduler.singleton():
         return None
@@ -159,8 +159,10 @@ class _Run(Generic[_Out]):
 
     def begin(self, now: float) -> None:
         """What is due comes before the event that arrives at the same time or later."""
+        if not self._same_clock:
+            now = self._seconds()
         if now >= self._deadlines.earliest:
-            self._fire_due(now if self._same_clock else self._seconds())
+            self._fire_due(now)
 
     def finish(self) -> None:
         """Pass a batch on as a batch, and keep the timer at the earliest deadline."""
@@ -195,9 +197,12 @@ class _Run(Generic[_Out]):
         due = self._armed = self._deadlines.earliest
         if due == inf or self._stopped:
             return
-        delay = max(0.0, due - self._seconds())
+        now = self._seconds()
         wake = calling(lambda: self._strand.run(self._fire, due))
-        self._timer = self._scheduler.schedule_relative(delay, wake)
+        try:
+            self._timer = self._scheduler.schedule_relative(max(0.0, due - now), wake)
+        except Exception as error:  # such as a loop that is closed: an event may still find it due (X10)
+            self.raised(SessionEvent(), now, error)
         if self._stopped:
             self._timer.dispose()
 

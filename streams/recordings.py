@@ -278,11 +278,9 @@ class _Playing(abc.DisposableBase):
         self._events = iter(replayed.recording)
         self._observer = observer
         self._timer = SerialDisposable()
-        self._disposed = False
         self._ahead = 0.0
 
     def dispose(self) -> None:
-        self._disposed = True
         self._events = iter(())  # which closes the file
         self._timer.dispose()
 
@@ -319,13 +317,13 @@ class _Playing(abc.DisposableBase):
         self._play_on_time(self._next())
 
     def _next(self) -> SessionEvent | None:
-        """The next event. None when there is none, which the observer is told, or none is wanted."""
+        """The next event. None when there is none, which the observer is told unless it has left."""
         try:
             event = next(self._events, None)
         except Exception as error:
             self._observer.on_error(error)
             return None
-        if event is None and not self._disposed:
+        if event is None:
             self._observer.on_completed()
         return event
 

@@ -147,7 +147,7 @@ def _mended(escape: re.Match[bytes]) -> bytes:
 def _ours(payload: bytes, at: float) -> SessionEvent:
     """An event of our own says itself when it was received; one written by hand may not."""
     event = _own(payload)
-    if not event.at:
+    if at and not event.at:
         force_setattr(event, "at", at)
     return event
 

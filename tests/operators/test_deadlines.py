@@ -1,5 +1,6 @@
 """The earliest of many deadlines, against the plainest model of it."""
 
+import sys
 from math import inf
 
 from hypothesis import given
@@ -53,6 +54,7 @@ def test_forgetting_all_leaves_nothing() -> None:
     deadlines.set("gone", None)
 
     assert (len(deadlines), deadlines.earliest, deadlines._heap) == (0, inf, [])
+    assert sys.getsizeof(deadlines.armed) == sys.getsizeof({})
 
 
 def test_keys_that_come_and_go_do_not_pile_up() -> None:

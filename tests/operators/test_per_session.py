@@ -121,9 +121,9 @@ def test_what_is_pending_goes_out_at_the_end(last: str) -> None:
 def test_a_timer_due_at_the_end_comes_before_it() -> None:
     """E8: the same instant: the timer first, then the end."""
     line, seen = Timeline(), []
-    line.hub.pipe(counts()).subscribe(seen.append, None, lambda: seen.append("|"))
-    line.play((0, part("a")))
     line.scheduler.schedule_absolute(5.0, lambda *_: line.hub.on_completed())
+    line.hub.pipe(counts()).subscribe(seen.append, None, lambda: seen.append("|"))
+    line.hub.on_next(part("a"))
     line.advance_to(5)
 
     assert seen == [("a", "event", 1), ("a", "quiet", 1), ("a", "end", 1), "|"]
@@ -141,6 +141,50 @@ def test_disposing_says_nothing_and_leaves_nothing() -> None:
 
     assert seen == [("a", "event", 1)]
     assert line.scheduler.pending == 0
+
+
+def test_a_timer_that_was_on_its_way_when_it_was_disposed_does_not_run() -> None:
+    """X7: it came due while something else was happening, and that something disposed it."""
+    fired: list[float] = []
+
+    class Noting(CountLogic):
+        def on_timer(self, state: Quiet, now: float) -> Iterable[Any]:
+            fired.append(now)
+            return super().on_timer(state, now)
+
+    line = Timeline()
+    subscription = line.hub.pipe(ops.per_session(Noting())).subscribe()
+    line.play((0, part("a")))
+
+    def come_due_and_dispose(_: SessionEvent) -> None:
+        line.advance_to(5)
+        subscription.dispose()
+
+    line.hub.of(ev.SessionIdle).subscribe(come_due_and_dispose)
+    line.hub.on_next(idle("a"))
+
+    assert fired == []
+
+
+def test_work_that_is_settled_cancels_its_timer() -> None:
+    """X11: at once, not when it would have been due."""
+
+    class Settles(CountLogic):
+        wants = (ev.PartUpdated, ev.SessionIdle)
+
+        def on_event(self, state: Quiet, event: SessionEvent, now: float) -> Iterable[Any]:
+            state.until = None if isinstance(event, ev.SessionIdle) else now + 60.0
+            return ()
+
+    line = Timeline()
+    seen = line.watch(ops.per_session(Settles()))
+    line.play(*((0, part(f"s{number}")) for number in range(1000)))
+    assert line.scheduler.pending == 1
+    line.play(*((1, idle(f"s{number}")) for number in range(1000)))
+
+    assert line.scheduler.pending == 0
+    line.advance_to(100)
+    assert seen == []
 
 
 def test_an_empty_stream_says_nothing_and_sets_no_timer() -> None:
@@ -614,18 +658,22 @@ def test_the_clock_is_the_operator_s_else_the_subscription_s_else_the_source_s()
         assert other.pending == 0
 
 
+def each_value(source: rx.Observable[Any]) -> rx.Observable[Any]:
+    return source.pipe(rxops.time_interval(), rxops.map(lambda each: each.value))
+
+
 @pytest.mark.parametrize(
     "behind",
     [
         rxops.start_with(("", "", 0)),
         rxops.retry(2),
         rxops.catch(rx.never()),
-        rxops.debounce(0.0, scheduler=ImmediateScheduler()),
+        rxops.on_error_resume_next(rx.never()),
         rxops.share(),
         rxops.merge(rx.never()),
-        rxops.observe_on(ImmediateScheduler()),
+        each_value,
     ],
-    ids=["start_with", "retry", "catch", "debounce", "share", "merge", "observe_on"],
+    ids=["start_with", "retry", "catch", "on_error_resume_next", "share", "merge", "time_interval"],
 )
 def test_what_rx_passes_on_when_nobody_chose_is_no_choice(behind: Any) -> None:
     """X1, X7: behind an operator that subscribes on the current thread, no timer blocks that thread."""
@@ -640,6 +688,22 @@ def test_a_scheduler_that_waits_by_blocking_is_refused(scheduler: Any) -> None:
     """X7: at call time, with the argument's name."""
     with pytest.raises(ValueError, match="scheduler must wait without blocking"):
         ops.per_session(CountLogic(), scheduler=scheduler)
+
+
+def test_with_a_clock_of_its_own_an_operator_s_timers_still_come_first() -> None:
+    """E8: the hub's clock stands at 0; on the operator's the deadline has passed, its timer not yet run."""
+
+    class Late(Replay):
+        def schedule_at(self, due: float, action: Any, state: object) -> Any:
+            return super().schedule_at(due + 1.0, action, state)
+
+    clock, hub, seen = Late(100.0), EventHub(scheduler=Replay()), []
+    hub.pipe(ops.per_session(CountLogic(), scheduler=clock)).subscribe(seen.append)
+    hub.on_next(part("s"))
+    clock.advance_to(105.5)
+    hub.on_next(part("s"))
+
+    assert [kind for _, kind, _ in seen] == ["event", "quiet", "event"]
 
 
 def test_a_cold_source_plays_in_the_subscribing_thread() -> None:
@@ -719,6 +783,17 @@ def test_a_hundred_thousand_sessions_leave_nothing() -> None:
     assert len(expiry.deadlines) == len(counted.deadlines) == len(counted.tombstones) == 0
     assert counted.deadlines._heap == expiry.deadlines._heap == []
     assert grown < 1000  # blocks; one left per session would be 100 000
+
+
+def test_nothing_is_kept_after_the_end() -> None:
+    """E3: neither states nor tombstones nor deadlines, of the sessions that were still there."""
+    cores = [Expiry(600.0, inf), SessionFold(CountLogic(), print)]
+    for core in cores:
+        fold(core, [part("a"), part("b"), deleted("b")], 0.0)
+        list(core.end(1.0))
+
+    assert [(core.states, len(core.deadlines)) for core in cores] == [({}, 0)] * 2
+    assert len(cores[1].tombstones) == 0
 
 
 def test_a_dropped_state_is_freed() -> None:

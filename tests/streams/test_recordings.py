@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +362,31 @@ def test_a_recording_ends_with_its_stream(tmp_path: Path) -> None:
     assert len(kinds(tmp_path / "b.jsonl")) == 1
 
 
+def test_disposing_lets_the_line_that_is_being_written_finish(path: Path) -> None:
+    """X5: another thread closes the file no earlier."""
+    hub, faults = EventHub(scheduler=Replay()), []
+    recorder = recordings.record(hub, path, report=faults.append)
+    hub.errors.subscribe(faults.append)
+    write = recorder._file.write
+    other = threading.Thread(target=recorder.dispose)
+
+    class Slow:
+        def write(self, line: bytes) -> int:
+            other.start()
+            other.join(0.05)
+            return write(line)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(file, name)
+
+    file, recorder._file = recorder._file, Slow()  # pyright: ignore
+    hub.on_next(idle("s"))
+    other.join(TIMEOUT)
+
+    assert (faults, recorder.written, recorder.ended.is_set()) == ([], 1, True)
+    assert kinds(path) == [*KINDS, ev.SessionIdle]
+
+
 def test_disposing_while_threads_write_is_no_fault(tmp_path: Path) -> None:
     """X5: every line that was counted is in the file, whole."""
     path = tmp_path / "run.jsonl"
@@ -534,6 +560,29 @@ def test_a_replay_is_disposed_midway(path: Path, speed: float | None) -> None:
     base.advance_by(1.0)
     playing.dispose()
     assert base.pending == 0
+
+
+@pytest.mark.parametrize("speed", [None, 1.0])
+def test_a_replay_that_is_disposed_closes_its_file(path: Path, speed: float | None) -> None:
+    """At once, having read no further."""
+    base, closed, read = Replay(), [], []
+    replayed = recordings.replay(path, speed=speed, scheduler=base)
+    recording = list(replayed.recording)
+
+    class Watched:
+        def __iter__(self) -> Iterator[SessionEvent]:
+            try:
+                for event in recording:
+                    read.append(event)
+                    yield event
+            finally:
+                closed.append(True)
+
+    replayed.recording = Watched()  # pyright: ignore
+    playing = replayed.pipe(rxops.take(1)).subscribe()
+
+    assert (closed, len(read)) == ([True], 1)
+    playing.dispose()
 
 
 def test_a_replay_of_no_recording_is_an_error_of_the_stream(tmp_path: Path) -> None:

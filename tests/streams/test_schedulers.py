@@ -471,11 +471,19 @@ def test_one_daemon_thread_runs_all_timers() -> None:
 
 def test_an_earlier_timer_wakes_the_waiting_thread() -> None:
     """A timer of 600 s pending does not delay one that is set for now."""
-    clock, done = DaemonScheduler(), threading.Event()
+    waiting, done = threading.Event(), threading.Event()
+
+    class Watched(DaemonScheduler):
+        def _wait(self, seconds: float | None) -> None:
+            waiting.set()  # the lock is free only once it waits
+            super()._wait(seconds)
+
+    clock = Watched()
     later = clock.schedule_relative(600.0, calling(lambda: None))
+    assert waiting.wait(TIMEOUT)
     clock.schedule(calling(done.set))
 
-    assert done.wait(TIMEOUT)
+    assert done.wait(TIMEOUT / 2)
     assert clock.pending == 1
     later.dispose()
     assert clock.pending == 0

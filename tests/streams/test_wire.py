@@ -301,7 +301,10 @@ def test_what_came_from_no_wire_survives_its_own_encoding(event: ev.SessionEvent
 
 def test_an_own_event_without_a_time_was_received_when_it_was_read() -> None:
     """What a hand wrote need not know the clock."""
-    assert wire.decode(b'{"@kind":"SessionIdle","sessionID":"s"}', 7.0) == ev.SessionIdle("s", 7.0)
+    payload = b'{"@kind":"SessionIdle","sessionID":"s"}'
+
+    assert wire.decode(payload, 7.0) == ev.SessionIdle("s", 7.0)
+    assert wire.encode(wire.decode(payload)) == payload
 
 
 def test_an_event_from_a_wire_is_encoded_as_it_came() -> None:
