@@ -172,7 +172,7 @@ class Task(Turn):
         self._count_call(key, part.tool)
         if is_over(part):
             self.launches.pop(key, None)
-        elif part.tool == "task" and self.active:
+        elif part.tool == "task":
             self.launches[key] = child_of(part) or self.launches.get(key, "")
 
     def _count_call(self, key: str, tool: str) -> None:
