@@ -7,6 +7,7 @@ from operators.deadlines import Deadlines
 from operators.lift import Call
 from operators.session_tree import SessionTree
 from operators.tombstones import Tombstones
+from operators.turn import ACTIVE
 from streams.events import (
     PermissionAsked,
     PermissionReplied,
@@ -24,10 +25,7 @@ from streams.events import (
 )
 from streams.faults import Fault, Report
 
-__all__ = ["ACTIVE", "FamilyFold"]
-
-ACTIVE = ("busy", "retry", "running")
-"""Statuses of a session at work; any other goes the way of idle (P16)."""
+__all__ = ["FamilyFold"]
 
 _State = TypeVar("_State")
 _Out = TypeVar("_Out")
@@ -38,8 +36,12 @@ class FamilyFold(Generic[_State, _Out]):
     """States per session, the tree between them, and the requests that wait for a human.
 
     A subclass says what it takes in (``takes``), makes states (``start``), and hears of time
-    (``on_timer``), of links (``linked``), of waiting (``waiting_changed``) and of the end of a session
-    (``gone``). An exception in one session's fold is one ``Fault``; the others go on.
+    (``on_timer``), of links (``linked``), of news of a session (``described``), of waiting
+    (``waiting_changed``) and of the end of a session (``gone``). An exception in one session's fold is
+    one ``Fault``; the others go on.
+
+    States are made by a session's own events alone: one that is only named by others has nothing that
+    could end it (E1).
 
     Everything but ``states`` can be made again from the events of ``SessionInfo``.
     """
@@ -50,8 +52,8 @@ class FamilyFold(Generic[_State, _Out]):
         self.tree = SessionTree()
         self.requests: dict[str, str] = {}
         """Which session asked, by request."""
-        self._unheard: set[str] = set()
-        """Sessions with a state only because another one names them."""
+        self.waiting: dict[str, None] = {}
+        """Sessions that wait for a human, themselves or one below them."""
         self._tombstones = Tombstones(self.deadlines)
         self.report = report
         self._takes = {kind: self._taking(take) for kind, take in self.takes().items()}
@@ -78,6 +80,10 @@ class FamilyFold(Generic[_State, _Out]):
         """The session's parent has become known, or is another."""
         return ()
 
+    def described(self, session_id: str, now: float) -> Iterable[_Out]:
+        """The session said something of itself, and its parent is the same."""
+        return ()
+
     def waiting_changed(self, session_ids: Iterable[str], now: float) -> Iterable[_Out]:
         """These sessions began or ceased to wait for a human."""
         return ()
@@ -90,12 +96,13 @@ class FamilyFold(Generic[_State, _Out]):
         """The stream was connected anew: what was pending before may have ended unheard."""
         return ()
 
-    def is_waiting(self, session_id: str) -> bool:
-        """Whether the session, or any below it, waits for a human."""
-        return any(
-            asked == session_id or session_id in self.tree.ancestors(asked)
-            for asked in self.requests.values()
-        )
+    def link(self, session_id: str, parent_id: str, now: float) -> list[_Out]:
+        """Note who started a session, and say what follows from that."""
+        if not self.tree.link(session_id, parent_id):
+            return []
+        known = session_id in self.states
+        outputs = self._guarded(session_id, self.linked, session_id, now) if known else []
+        return outputs + self._look_who_waits(now)
 
     # --- for lift -----------------------------------------------------------------------------------
 
@@ -134,7 +141,6 @@ class FamilyFold(Generic[_State, _Out]):
         for session_id, state in list(self.states.items()):
             outputs += self._guarded(session_id, self.gone, state, None, now)
         self.states.clear()
-        self._unheard.clear()
         self._tombstones.clear()
         return outputs
 
@@ -144,24 +150,10 @@ class FamilyFold(Generic[_State, _Out]):
         state = self.states.get(session_id)
         if state is None and session_id and session_id not in self._tombstones:
             state = self.states[session_id] = self.start(session_id, now)
-        self._unheard.discard(session_id)
-        return state
-
-    def named(self, session_id: str, now: float) -> _State | None:
-        """The state of a session that another one names; None for one deleted a moment ago.
-
-        Nobody says that it is gone while nothing is heard of it (it may have expired before), so it is
-        dropped with the last session that is linked to it (R6).
-        """
-        state = self.states.get(session_id)
-        if state is None and session_id and session_id not in self._tombstones:
-            state = self.states[session_id] = self.start(session_id, now)
-            self._unheard.add(session_id)
         return state
 
     def _taking(self, take: "_Take[_State, _Out]") -> Call[_Out]:
         get, set_deadline, deadline = self.states.get, self.deadlines.set, self.deadline
-        unheard = self._unheard
 
         def taking(event: SessionEvent, now: float) -> Iterable[_Out]:
             session_id = event.session_id
@@ -176,8 +168,6 @@ class FamilyFold(Generic[_State, _Out]):
             except Exception as error:
                 self._fault(session_id, now, error)
                 return ()
-            if unheard:
-                unheard.discard(session_id)
             return outputs
 
         return taking
@@ -206,22 +196,19 @@ class FamilyFold(Generic[_State, _Out]):
             self._tombstones.take_away(event.session_id)
         if self.state_of(event, now) is None:
             return ()
-        linked = self.tree.link(event.session_id, event.parent_id)
         take = self._takes.get(SessionInfo)
         outputs: list[_Out] = [] if take is None else [*take(event, now)]
-        if linked:
-            outputs += self._guarded(event.session_id, self.linked, event.session_id, now)
-        return outputs
+        if event.parent_id not in ("", self.tree.parent(event.session_id)):
+            return outputs + self.link(event.session_id, event.parent_id, now)
+        return outputs + self._guarded(event.session_id, self.described, event.session_id, now)
 
     def _ended_if_idle(self, call: Call[_Out] | None) -> Call[_Out]:
         """An aborted turn drops its requests without a word: idle ends waiting (I5)."""
 
         def status(event: SessionEvent, now: float) -> Iterable[_Out]:
             outputs: list[_Out] = []
-            idle = not isinstance(event, SessionStatus) or event.status not in ACTIVE
-            if idle and event.session_id in self.requests.values():
-                mine = [each for each, asked in self.requests.items() if asked == event.session_id]
-                outputs += self._no_longer(mine, event.session_id, now)
+            if not isinstance(event, SessionStatus) or event.status not in ACTIVE:
+                outputs += self._drop_requests(event.session_id, now)
             if call is not None:
                 outputs += call(event, now)
             return outputs
@@ -231,50 +218,46 @@ class FamilyFold(Generic[_State, _Out]):
     def _asked(self, event: SessionEvent, now: float) -> Iterable[_Out]:
         if not isinstance(event, PermissionAsked | QuestionAsked) or self.state_of(event, now) is None:
             return ()
-        session_id = event.session_id
-        self.requests[event.request_id] = session_id
-        return self._waiting_changed([session_id, *self.tree.ancestors(session_id)], now)
+        self.requests[event.request_id] = event.session_id
+        return self._look_who_waits(now)
 
     def _replied(self, event: SessionEvent, now: float) -> Iterable[_Out]:
-        if not isinstance(event, PermissionReplied | QuestionReplied):
-            return ()
-        return self._no_longer([event.request_id], event.session_id, now)
+        if isinstance(event, PermissionReplied | QuestionReplied):
+            self.requests.pop(event.request_id, None)
+        return self._look_who_waits(now)
 
-    def _no_longer(self, requests: list[str], session_id: str, now: float) -> list[_Out]:
-        answered = [self.requests.pop(each, None) for each in requests]
-        if not any(answered):
+    def _drop_requests(self, session_id: str, now: float) -> list[_Out]:
+        for request in [each for each, asked in self.requests.items() if asked == session_id]:
+            del self.requests[request]
+        return self._look_who_waits(now)
+
+    def _look_who_waits(self, now: float) -> list[_Out]:
+        """Tell those that began or ceased to wait, however the request, a link or an end came about."""
+        if not self.requests and not self.waiting:
             return []
-        return self._waiting_changed([session_id, *self.tree.ancestors(session_id)], now)
-
-    def _waiting_changed(self, session_ids: list[str], now: float) -> list[_Out]:
-        known = [each for each in session_ids if each in self.states]
+        waiting: dict[str, None] = {}
+        for asking in self.requests.values():
+            waiting[asking] = None
+            waiting |= dict.fromkeys(self.tree.ancestors(asking))
+        before, self.waiting = self.waiting, waiting
+        changed = [each for each in before | waiting if (each in before) != (each in waiting)]
+        known = [each for each in changed if each in self.states]
         outputs = self._guarded("", self.waiting_changed, known, now)
         for session_id in known:
             self.deadlines.set(session_id, self.deadline(self.states[session_id]))
         return outputs
 
     def _gone(self, event: SessionEvent, now: float) -> Iterable[_Out]:
-        self.deadlines.forget(event.session_id)
-        if isinstance(event, SessionDeleted):
-            self._tombstones.put(event.session_id, now)
-        return self._dropped(event.session_id, event, now)
-
-    def _dropped(self, session_id: str, event: SessionEvent, now: float) -> list[_Out]:
-        """Drop a session, and those of its relatives that nothing but it was linked to."""
-        relatives = [self.tree.parent(session_id), *self.tree.children(session_id)]
+        session_id = event.session_id
         state = self.states.pop(session_id, None)
-        self._unheard.discard(session_id)
-        mine = [each for each, asked in self.requests.items() if asked == session_id]
-        outputs = self._no_longer(mine, session_id, now)
+        self.deadlines.forget(session_id)
+        if isinstance(event, SessionDeleted):
+            self._tombstones.put(session_id, now)
+        outputs = self._drop_requests(session_id, now)
         if state is not None:
             outputs += self._guarded(session_id, self.gone, state, event, now)
         self.tree.forget(session_id)
-        for each in self._unheard.intersection(relatives):
-            linked = (self.tree.parent(each), *self.tree.children(each))
-            if not any(other in self.states for other in linked):
-                self.deadlines.forget(each)
-                outputs += self._dropped(each, event, now)
-        return outputs
+        return outputs + self._look_who_waits(now)
 
     def _reconnected(self, event: SessionEvent, now: float) -> Iterable[_Out]:
         outputs = self._guarded("", self.reconnected, now)

@@ -11,11 +11,13 @@ from reactivex import abc
 
 from operators import checks
 from operators.gauge import Accounting, Gauge, GaugeState
-from operators.lift import Operator, lift
-from operators.task_fold import TaskCounts, TaskFold, TaskState
+from operators.lift import Call, Operator, lift
+from operators.task_counts import TaskCounts, TaskState
+from operators.task_fold import TaskFold
 from operators.task_state import Task
 from operators.todo_list import is_incomplete
 from streams.events import (
+    LimitsChanged,
     MessageRemoved,
     MessageUpdated,
     SessionCompacted,
@@ -109,6 +111,9 @@ class OverviewFold(TaskFold[Overview, SessionOverview]):
         self._gauge = gauge
         self._at_most = at_most
 
+    def calls(self) -> Mapping[type[SessionEvent], Call[SessionOverview]]:
+        return {**super().calls(), LimitsChanged: self._limits_changed}
+
     def takes(
         self,
     ) -> Mapping[
@@ -147,6 +152,14 @@ class OverviewFold(TaskFold[Overview, SessionOverview]):
         list(super().gone(state, event, now))
         if event is not None or state.due is not None:
             yield self._overview(state, now, gone=event is not None)
+
+    def _limits_changed(self, event: SessionEvent, now: float) -> Iterable[SessionOverview]:
+        """Idle sessions are measured anew (U10)."""
+        for state in self.states.values():
+            if self._gauge.take(state.gauge, event) is not None:
+                self.say(state, now)
+                self.deadlines.set(state.session_id, self.deadline(state))
+        return ()
 
     def _measured(self, take: _Take | None) -> _Take:
         def measured(state: Overview, event: SessionEvent, now: float) -> Iterable[SessionOverview]:
@@ -216,7 +229,7 @@ def session_overview(
         i = idle("s")
         v: state="running", tokens=None
         w: state="running", tokens=50_000, ratio=0.25, todos=2, todos_closed=1
-        x: state="idle", tokens=50_000
+        x: state="completed", tokens=50_000
 
     Args:
         limits: Who knows the models' limits. Default None: no limit is known.

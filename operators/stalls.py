@@ -2,23 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from reactivex import abc
 
 from operators import checks
-from operators.family import ACTIVE, FamilyFold
+from operators.family import FamilyFold
 from operators.lift import Operator, lift
 from operators.tool_states import key_of
+from operators.turn import ACTIVE, Turn, is_final, is_over
 from streams.events import (
     MessageUpdated,
-    Part,
     PartDelta,
     PartUpdated,
     SessionEvent,
     SessionIdle,
+    SessionInfo,
     SessionStatus,
+    UnknownEvent,
 )
 from streams.faults import Report
 
@@ -29,6 +31,10 @@ Take = Callable[["Watch", SessionEvent, float], Iterable["StallReport"]]
 
 NO_LIFE = ("patch", "snapshot", "step-finish")
 """Parts that close what is over already."""
+
+
+UNREAD_LIFE = tuple(f"session.next.{what}." for what in ("text", "reasoning", "tool", "step", "shell"))
+"""Types of opencode's preview that show work, should they have no event of their own here (P10)."""
 
 
 class StallReport(msgspec.Struct, frozen=True, gc=False):
@@ -54,14 +60,11 @@ class StallReport(msgspec.Struct, frozen=True, gc=False):
     number: int
 
 
-class Watch(msgspec.Struct):
-    """What is kept per session."""
+class Watch(Turn):
+    """A turn, the time of its last progress, and the tools that run in it by their calls."""
 
-    session_id: str
-    progress: float
-    active: bool = False
+    progress: float = 0.0
     tools: dict[str, str] = {}
-    waiting: bool = False
     reported: int = 0
 
 
@@ -80,19 +83,23 @@ class StallsFold(FamilyFold[Watch, StallReport]):
             MessageUpdated: self._message,
             SessionStatus: self._status,
             SessionIdle: self._idle,
+            SessionInfo: self._described,
+            UnknownEvent: self._unknown,
         }
 
     def start(self, session_id: str, now: float) -> Watch:
-        return Watch(session_id, now)
+        return Watch(session_id, progress=now)
 
     def deadline(self, state: Watch) -> float | None:
         """Reports come after once, twice and four times the patience, and so on (P21)."""
-        if not state.active or state.waiting:
+        if not state.active or state.session_id in self.waiting:
             return None
         patience = self._tool_stale if state.tools else self._stale
         return state.progress + patience * 2**state.reported
 
     def on_timer(self, state: Watch, now: float) -> Iterable[StallReport]:
+        if "task" in state.tools.values() and self._progress_below(state):
+            return
         state.reported += 1
         kind = "tool_stale" if state.tools else "stale"
         tool = next(iter(state.tools.values()), "")
@@ -103,7 +110,6 @@ class StallsFold(FamilyFold[Watch, StallReport]):
         """While a human is waited for nothing is stale; the answer starts the clock anew (P18)."""
         for session_id in session_ids:
             state = self.states[session_id]
-            state.waiting = self.is_waiting(session_id)
             state.progress, state.reported = now, 0
         return ()
 
@@ -113,42 +119,63 @@ class StallsFold(FamilyFold[Watch, StallReport]):
             state.progress, state.reported = now, 0
         return ()
 
+    def _progress_below(self, state: Watch) -> bool:
+        """Who waits for a task of its own has the task's progress; asked only when a report is due."""
+        below = (self.states.get(each) for each in self.tree.descendants(state.session_id))
+        newest = max((each.progress for each in below if each is not None and each.active), default=0.0)
+        if newest <= state.progress:
+            return False
+        state.progress, state.reported = newest, 0
+        return True
+
     def _progress(self, state: Watch, event: SessionEvent, now: float) -> Iterable[StallReport]:
-        state.active = True
-        state.progress, state.reported = now, 0
+        if state.active or not state.is_late(event, now):
+            state.active = True
+            state.progress, state.reported = now, 0
         return ()
 
     def _part(self, state: Watch, event: SessionEvent, now: float) -> Iterable[StallReport]:
         """Text and steps are life; so is a tool's change of state, but not more of its metadata (P10)."""
-        part = event.part if isinstance(event, PartUpdated) else Part()
-        if part.state is None:
-            return self._progress(state, event, now) if part.type not in NO_LIFE else ()
-        call, running = key_of(part), part.state.status in ("pending", "running")
-        if running and call in state.tools and part.state.status == "running":
+        update = cast(PartUpdated, event)
+        part = update.part
+        if part.type in NO_LIFE or not state.is_own(part) or not state.is_work(update, now):
             return ()
-        if running and part.state.status == "running":
-            state.tools[call] = part.tool
-        elif not running:
-            if call not in state.tools and not state.active:
-                return ()
-            state.tools.pop(call, None)
+        if part.state is not None:
+            call = key_of(part)
+            if is_over(part):
+                state.tools.pop(call, None)
+            elif part.state.status == "running":
+                if call in state.tools:
+                    return ()
+                state.tools[call] = part.tool
         return self._progress(state, event, now)
 
     def _message(self, state: Watch, event: SessionEvent, now: float) -> Iterable[StallReport]:
-        """An answer that begins is life; the bookkeeping after it is not (P4)."""
-        if isinstance(event, MessageUpdated) and event.role == "assistant" and event.completed is None:
+        """An answer being written is life; the bookkeeping after it is not (P4)."""
+        message = cast(MessageUpdated, event)
+        state.note_message(message)
+        if is_final(message) and not state.has_status:
+            return self._idle(state, event, now)
+        return self._progress(state, event, now) if state.is_answering(message, now) else ()
+
+    def _unknown(self, state: Watch, event: SessionEvent, now: float) -> Iterable[StallReport]:
+        if cast(UnknownEvent, event).type.startswith(UNREAD_LIFE):
             return self._progress(state, event, now)
         return ()
 
+    def _described(self, state: Watch, event: SessionEvent, now: float) -> Iterable[StallReport]:
+        state.created = cast(SessionInfo, event).created
+        return ()
+
     def _status(self, state: Watch, event: SessionEvent, now: float) -> Iterable[StallReport]:
-        if not isinstance(event, SessionStatus):
-            return ()
-        if event.status not in ACTIVE:
+        status = cast(SessionStatus, event)
+        state.has_status = True
+        if status.status not in ACTIVE:
             return self._idle(state, event, now)
         if not state.active:
             self._progress(state, event, now)
-        if event.status == "retry" and event.next is not None and event.next - now > self._stale:
-            return self._blocked(state, event.next - now, now)
+        if status.status == "retry" and status.next is not None and status.next - now > self._stale:
+            return self._blocked(state, status.next - now, now)
         return ()
 
     def _blocked(self, state: Watch, wait: float, now: float) -> Iterable[StallReport]:
@@ -158,7 +185,7 @@ class StallsFold(FamilyFold[Watch, StallReport]):
             yield StallReport(state.session_id, now, "blocked", wait, state.progress, "", 1)
 
     def _idle(self, state: Watch, event: SessionEvent, now: float) -> Iterable[StallReport]:
-        state.active = False
+        state.rest(event, now)
         state.tools.clear()
         return ()
 
@@ -198,10 +225,11 @@ def stalls(
     Raises:
         ValueError: An argument is not above 0.
 
-    Memory: per session about 0.3 kB, and one entry per running tool; dropped with the session.
+    Memory: per session about 0.4 kB, and one entry per running tool; dropped with the session.
     Time: one pending timer. Progress is text, reasoning, an answer that begins, a tool that starts or
-        ends. Heartbeats, retries, session data and repeated tool states are none. While a human is
-        waited for, here or in a child, no time counts.
+        ends. Heartbeats, retries, session data, prompts, copies in a fork and repeated tool states are
+        none. While a human is waited for, here or in a child, no time counts; while a ``task`` tool
+        runs, the progress of the sessions below counts too.
     On completion and error: nothing is pending.
 
     Example:

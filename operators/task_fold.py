@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Generic, Literal, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
-import msgspec
-
-from operators.family import ACTIVE, FamilyFold
+from operators.family import FamilyFold
+from operators.task_counts import TaskCounts, TaskState
 from operators.task_state import ABORT, TERMINAL, TRANSIENT, Task, child_of
+from operators.tool_states import key_of
+from operators.turn import ACTIVE, LATE, is_final, is_over
 from streams.events import (
     MessageUpdated,
     PartDelta,
@@ -20,38 +21,10 @@ from streams.events import (
 )
 from streams.faults import Report
 
-__all__ = ["TaskCounts", "TaskFold", "TaskState"]
-
-TaskState = Literal[
-    "pending", "running", "waiting", "retrying", "idle", "completed", "aborted", "failed", "gone"
-]
+__all__ = ["TaskFold"]
 
 ARCHIVE: Final = 100
 """Ended children that a parent still counts one by one (P20)."""
-
-
-class TaskCounts(msgspec.Struct, frozen=True, gc=False):
-    """How many tasks of one parent are in which state. ``pending`` counts those without a session too."""
-
-    pending: int = 0
-    running: int = 0
-    waiting: int = 0
-    retrying: int = 0
-    idle: int = 0
-    completed: int = 0
-    aborted: int = 0
-    failed: int = 0
-    gone: int = 0
-
-    @property
-    def total(self) -> int:
-        """All tasks of the parent."""
-        return sum(getattr(self, name) for name in self.__struct_fields__)
-
-    @property
-    def ended(self) -> int:
-        """Those that are over."""
-        return self.completed + self.aborted + self.failed + self.gone
 
 
 _State = TypeVar("_State", bound=Task)
@@ -95,11 +68,23 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
         state.idle_at = None
         return self._turn_over(state, now)
 
+    def end(self, now: float) -> list[_Out]:
+        """Nothing will follow any more, so the idles that wait to be believed are."""
+        outputs: list[_Out] = []
+        for state in [each for each in self.states.values() if each.idle_at is not None]:
+            state.idle_at = None
+            outputs += self._guarded(state.session_id, self._turn_over, state, now)
+        return outputs + super().end(now)
+
     def linked(self, session_id: str, now: float) -> Iterable[_Out]:
-        parent = self.parent_of(session_id, now)
-        if parent is not None:
-            parent.announced = False
         return self.say(self.states[session_id], now)
+
+    def described(self, session_id: str, now: float) -> Iterable[_Out]:
+        return self.say(self.states[session_id], now)
+
+    def batch_over(self, parent: _State, now: float) -> Iterable[_Out]:
+        """A launch is over without a session of its own, so its siblings may be all there is (P7)."""
+        return ()
 
     def waiting_changed(self, session_ids: Iterable[str], now: float) -> Iterable[_Out]:
         for session_id in session_ids:
@@ -111,17 +96,20 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
         if state.outcome not in TERMINAL:
             state.outcome, state.finished = "gone", now
         yield from self.say(state, now)
+        self._forget_launches(state, state.launches)
         parent = self.states.get(self.tree.parent(state.session_id))
         if parent is not None:
             parent.ended_children[state.session_id] = state.outcome
             if len(parent.ended_children) > ARCHIVE:
                 del parent.ended_children[next(iter(parent.ended_children))]
+            yield from self._settle(parent, now)
+            self.deadlines.set(parent.session_id, self.deadline(parent))
 
     def state_name(self, state: _State) -> TaskState:
         """What to call the state the task is in."""
         if state.outcome:
             return cast(TaskState, state.outcome)
-        if self.requests and self.is_waiting(state.session_id):
+        if state.session_id in self.waiting:
             return "waiting"
         if state.retry:
             return "retrying"
@@ -154,23 +142,34 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
     def _delta(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         was_active = state.active
         state.take_delta(cast(PartDelta, event), now)
-        return () if was_active else self.say(state, now)
+        return () if was_active else [*self._settle(state, now), *self.say(state, now)]
 
     def _part(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
-        part = cast(PartUpdated, event).part
-        state.take_part(part, now)
-        outputs: list[_Out] = []
-        child = child_of(part)
-        if child and self.named(child, now) and self.tree.link(child, state.session_id):
-            outputs += self.linked(child, now)
-        return [*outputs, *self.say(state, now)]
+        update = cast(PartUpdated, event)
+        part, outputs = update.part, list[_Out]()
+        launched = state.launches.get(key_of(part))
+        state.take_part(update, now)
+        child = child_of(part) if state.is_own(part) else ""
+        if child and not self.tree.parent(child):
+            heard, ended = child in self.states, child in state.ended_children
+            if heard or (not ended and child in state.launches.values()):
+                outputs += self.link(child, state.session_id, now)
+        outputs += [*self._settle(state, now), *self.say(state, now)]
+        if launched is not None and is_over(part):
+            self._forget_launches(state, {"": launched})
+            outputs += self.batch_over(state, now)
+        return outputs
 
     def _answer(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         message = cast(MessageUpdated, event)
-        unfinished = message.role == "assistant" and not message.finish and message.completed is None
-        if unfinished and not state.is_copy(message):
+        if state.is_answering(message, now):
             state.begin(now)
-        state.take_answer(message)
+        state.take_answer(message, now)
+        if state.is_late(event, now):
+            return self._corrected(state, now)
+        if state.active and not state.has_status and is_final(message):
+            state.rest(event, now)
+            state.idle_at = max(self._earliest(state), now + LATE)
         return self.say(state, now)
 
     def _described(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
@@ -187,25 +186,36 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
     def _error(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         """An error that the agent does not recover from ends the task, even without an idle (P19)."""
         name = cast(SessionError, event).error.name
-        state.error = name
+        state.error, state.error_event = name, event.event_id
+        if state.is_late(event, now):
+            return self._corrected(state, now)
         if name in TRANSIENT or (state.outcome in TERMINAL and not state.active):
             return ()
+        state.rest(event, now)
         return self._end(state, "failed", now)
 
     def _idle(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         """Both idle signals are one, and two without work between them are one (P3, P5)."""
-        if not state.active and not (state.error and not state.outcome):
+        was_active, was_retrying = state.active, state.retry
+        state.rest(event, now)
+        state.retry = False
+        if not was_active and not (state.error and not state.outcome):
             return ()
-        state.active = state.retry = False
-        state.open_calls.clear()
+        self._forget_launches(state, state.launches)
         state.launches.clear()
-        if not state.error and not state.output:
-            return self.say(state, now)
-        earliest = (state.turn or 0.0) + self._minimum_runtime
-        if not state.error and now < earliest:
-            state.idle_at = earliest
-            return self.say(state, now)
-        return self._turn_over(state, now)
+        if was_retrying and not state.error:  # given up between two attempts, and nothing says why
+            outputs = self._end(state, "aborted", now)
+        elif state.error:
+            outputs = self._turn_over(state, now)
+        else:
+            outputs = [*self._settle(state, now), *self.say(state, now)]
+        return [*outputs, *self.batch_over(state, now)]
+
+    def _corrected(self, state: _State, now: float) -> Iterable[_Out]:
+        """What the idle overtook may tell another end than the one that was believed (S4)."""
+        if state.error and state.outcome in ("", "completed", "aborted"):
+            return self._turn_over(state, now)
+        return [*self._settle(state, now), *self.say(state, now)]
 
     # --- ends ---------------------------------------------------------------------------------------
 
@@ -224,5 +234,21 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
             parent.wake_owed = True
         return self.say(state, now)
 
-    def parent_of(self, session_id: str, now: float) -> _State | None:
-        return self.named(self.tree.parent(session_id), now)
+    def _earliest(self, state: _State) -> float:
+        """Before this an idle is not believed (P1)."""
+        return (state.turn or 0.0) + self._minimum_runtime
+
+    def _settle(self, state: _State, now: float) -> Iterable[_Out]:
+        """End the task if its turn is over, has brought something, and nothing is owed."""
+        if not state.rests():
+            return ()
+        if now < self._earliest(state):
+            state.idle_at = self._earliest(state)
+            return ()
+        return self._turn_over(state, now)
+
+    def _forget_launches(self, state: _State, launches: Mapping[str, str]) -> None:
+        """A launch that is over no longer speaks for a session that nobody has heard of."""
+        for child in launches.values():
+            if child not in self.states and self.tree.parent(child) == state.session_id:
+                self.tree.forget(child)

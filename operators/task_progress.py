@@ -9,8 +9,9 @@ from reactivex import abc
 
 from operators import checks
 from operators.lift import Operator, lift
-from operators.task_fold import TaskCounts, TaskFold, TaskState
-from operators.task_state import Task
+from operators.task_counts import TaskCounts, TaskState
+from operators.task_fold import TaskFold
+from operators.task_state import TERMINAL, Task
 
 __all__ = ["TaskCounts", "TaskProgress", "TaskState", "task_progress"]
 
@@ -93,14 +94,29 @@ class TaskProgressFold(TaskFold[Told, TaskProgress]):
         said = (name, parent_id, state.calls, state.last_tool, state.tokens, state.title)
         if said == state.said:
             return ()
+        ended_before = bool(state.said) and state.said[0] in TERMINAL
         state.said = said
-        parent = self.parent_of(state.session_id, now)
         counts = self._with(state, self.counts(parent_id), name)
         complete = counts.ended == counts.total
-        news = parent is not None and complete and not parent.announced
-        if parent is not None:
+        if (parent := self.states.get(parent_id)) is not None:
             parent.announced = complete
+        news = complete and name in TERMINAL and not ended_before
         return (self._value(state, now, name, parent_id, counts, news),)
+
+    def batch_over(self, parent: Told, now: float) -> Iterable[TaskProgress]:
+        """The task that ended last is said again, when only a launch kept it from completing all."""
+        counts = None if parent.announced else self.counts(parent.session_id)
+        if counts is None or counts.ended < counts.total:
+            return ()
+        children = (self.states.get(each) for each in self.tree.children(parent.session_id))
+        ended = [each for each in children if each is not None and each.finished is not None]
+        if not ended:
+            return ()
+        parent.announced = True
+        last = max(ended, key=lambda each: each.finished or 0.0)
+        return (
+            self._value(last, now, self.state_name(last), parent.session_id, counts, all_complete=True),
+        )
 
     def _with(self, state: Told, counts: TaskCounts, name: TaskState) -> TaskCounts:
         """A session that is being dropped is no longer among the states, but still counts."""
@@ -115,7 +131,7 @@ class TaskProgressFold(TaskFold[Told, TaskProgress]):
         name: TaskState,
         parent_id: str,
         counts: TaskCounts,
-        news: bool,
+        all_complete: bool,
     ) -> TaskProgress:
         return TaskProgress(
             state.session_id,
@@ -136,7 +152,7 @@ class TaskProgressFold(TaskFold[Told, TaskProgress]):
             state.finished,
             state.error,
             counts,
-            news,
+            all_complete,
         )
 
 
@@ -177,7 +193,7 @@ def task_progress(
     Memory: per session about 1 kB: the end of its text, the last 256 calls' and 16 answers' ids, the
         states of 100 ended tasks. Dropped with the session.
     Time: one pending timer, while an early idle waits.
-    On completion and error: nothing is emitted; a task without an end has none.
+    On completion and error: an early idle that waits is believed; a task without an end has none.
 
     Example:
         >>> import operators as ops

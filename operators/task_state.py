@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 
 from operators.tool_states import key_of
-from streams.events import MessageUpdated, Part, PartDelta, SessionInfo, SessionStatus
+from operators.turn import Turn, is_over
+from streams.events import MessageUpdated, Part, PartDelta, PartUpdated, SessionInfo, SessionStatus
 
 __all__ = ["TERMINAL", "Task", "child_of"]
 
@@ -25,36 +26,31 @@ TRANSIENT: Final = (ABORT, "APIError", "ContextOverflowError", "ContentFilterErr
 """Errors after which the agent says itself whether it goes on: by a status, or by idle (P5, P19)."""
 
 
-class Task(msgspec.Struct):
+class Task(Turn):
     """A session as a task: one turn after the other, until nothing is owed."""
 
-    session_id: str
     title: str = ""
     agent: str = ""
     started: float | None = None
     turn: float | None = None
     last: float | None = None
     finished: float | None = None
-    active: bool = False
     output: bool = False
     idle_at: float | None = None
     outcome: str = ""
     wake_owed: bool = False
     error: str = ""
+    error_event: str = ""
     retry: bool = False
     calls: int = 0
     recent: dict[str, None] = {}
-    open_calls: dict[str, None] = {}
     last_tool: str = ""
     launches: dict[str, str] = {}
     ended_children: dict[str, str] = {}
-    announced: bool = False
+    announced: bool = True
     tokens: int = 0
     cost: float = 0.0
     answers: dict[str, tuple[int, float]] = {}
-    user_message: str = ""
-    created: float = 0.0
-    copied: dict[str, None] = {}
     text_part: str = ""
     reasoning_part: str = ""
     text: list[str] = []
@@ -75,12 +71,13 @@ class Task(msgspec.Struct):
 
     def take_delta(self, event: PartDelta, now: float) -> None:
         """80 % of all events: note that there is life, and keep the end of the text."""
-        if not self.active:
+        if self.active:
+            self.last = now
+        elif not self.is_late(event, now):
             self.begin(now)
-        self.last = now
         self.output = True
         part_id = event.part_id
-        if event.field != "text" or part_id == self.reasoning_part:
+        if event.field != "text" or part_id == self.reasoning_part or not event.delta:
             return
         if part_id != self.text_part:
             self.text_part, self.text, self.text_size = part_id, [], 0
@@ -89,30 +86,35 @@ class Task(msgspec.Struct):
         if self.text_size > 4 * TEXT:
             self.set_text(self.last_text())
 
-    def take_part(self, part: Part, now: float) -> None:
-        """A whole part: output of the session's own, unless it is the prompt."""
-        if part.message_id == self.user_message:
+    def take_part(self, event: PartUpdated, now: float) -> None:
+        """A whole part: output of the session's own, unless it is the prompt or a copy."""
+        part = event.part
+        if not self.is_own(part):
+            if part.state is not None:  # a copied call is the session's, but nobody is at work on it
+                self._count_call(key_of(part), part.tool)
             return
-        if part.message_id in self.copied:
-            self._take_copy(part)
-        elif part.state is not None:
-            self._take_call(part, part.state.status, now)
-        elif part.type in ("text", "reasoning"):
-            self._take_text(part, now)
-        elif part.type == "step-start":
+        if part.state is None and part.type not in ("text", "reasoning", "step-start"):
+            return
+        if is_over(part):
+            self.last = now if self.active else self.last
+        elif self.is_work(event, now):
             self.begin(now)
+        if part.state is not None:
+            self._take_call(part)
+        elif part.type != "step-start":
+            self._take_text(part)
 
-    def take_answer(self, event: MessageUpdated) -> None:
+    def take_answer(self, event: MessageUpdated, now: float) -> None:
         """Tokens and cost of an answer; the last report counts (U7)."""
+        self.note_message(event)
         if event.role == "user":
-            self.user_message = event.message_id
             return
-        if self.is_copy(event):
-            self.copied[event.message_id] = None
-            if len(self.copied) > CALLS:
-                del self.copied[next(iter(self.copied))]
-        elif event.error is not None:
-            self.error = event.error.name
+        if not self.is_copy(event):
+            if event.error is not None:
+                self.error = event.error.name
+            # An answer without a word is an answer; one of an earlier turn says nothing of this one.
+            if event.finish and (self.active or self.is_late(event, now)):
+                self.output = True
         if event.tokens is None:
             return
         counted = event.tokens
@@ -127,10 +129,13 @@ class Task(msgspec.Struct):
 
     def take_status(self, event: SessionStatus, now: float) -> None:
         """At work, or waiting to ask the model again: which is a state, and no progress (P17)."""
+        self.has_status = True
+        if self.is_late(event, now):
+            return
         if not self.active:
             self.begin(now)
         self.retry = event.status == "retry"
-        if not self.retry:
+        if not self.retry and not "" < event.event_id < self.error_event:
             self.error = ""
 
     def take_info(self, event: SessionInfo) -> None:
@@ -146,19 +151,12 @@ class Task(msgspec.Struct):
     def set_text(self, text: str) -> None:
         self.text, self.text_size = [text[-TEXT:]], min(len(text), TEXT)
 
-    def is_copy(self, event: MessageUpdated) -> bool:
-        """A fork starts with copies of another session's messages, some never to be finished."""
-        return event.created < self.created
+    def rests(self) -> bool:
+        """Whether its turn is over and has brought something, and the task may be over too."""
+        over = not self.active and self.started is not None and self.idle_at is None
+        return over and self.output and not self.outcome
 
-    def _take_copy(self, part: Part) -> None:
-        """A copied call counts as the session's, but nobody is at work on it."""
-        if part.state is not None:
-            self._count_call(key_of(part), part.tool)
-
-    def _take_text(self, part: Part, now: float) -> None:
-        """A part that has ended may be reported after the turn: that is no new work (P4)."""
-        if part.ended is None:
-            self.begin(now)
+    def _take_text(self, part: Part) -> None:
         self.output = True
         if part.type == "reasoning":
             self.reasoning_part = part.id
@@ -166,22 +164,16 @@ class Task(msgspec.Struct):
             self.text_part = part.id
             self.set_text(part.text)
 
-    def _take_call(self, part: Part, status: str, now: float) -> None:
-        key = key_of(part)
-        over = status in ("completed", "error")
-        if not over:
-            self.begin(now)
+    def _take_call(self, part: Part) -> None:
         self.output = True
+        key = key_of(part)
         if not key:
             return
         self._count_call(key, part.tool)
-        if over:
-            self.open_calls.pop(key, None)
+        if is_over(part):
             self.launches.pop(key, None)
-        else:
-            self.open_calls[key] = None
-            if part.tool == "task":
-                self.launches[key] = child_of(part) or self.launches.get(key, "")
+        elif part.tool == "task":
+            self.launches[key] = child_of(part) or self.launches.get(key, "")
 
     def _count_call(self, key: str, tool: str) -> None:
         if key and key not in self.recent:

@@ -6,6 +6,7 @@ import pytest
 
 import operators as ops
 from streams import ContextLimits
+from streams import events as ev
 from streams.testing import (
     Timeline,
     assistant,
@@ -19,6 +20,7 @@ from streams.testing import (
     text,
     todos,
     tool,
+    updated,
 )
 
 LIMITS = ContextLimits({"anthropic/x": 200_000})
@@ -121,3 +123,54 @@ def test_bad_rate(value: Any) -> None:
     """The error names the argument, the value and the range."""
     with pytest.raises(ValueError, match="at_most must be seconds 0 or more"):
         ops.session_overview(at_most=value)
+
+
+def test_title_and_limit_that_change_are_said() -> None:
+    """U10: a limit that becomes known measures an idle session anew; a new title is news too."""
+    known: dict[str, int] = {}
+    line = Timeline()
+    seen = line.watch(ops.session_overview(ContextLimits(lambda _, model_id: known.get(model_id))))
+    line.play((0, assistant("s", "m1", input=1000)), (5, updated("s", title="Fix the parser")))
+    line.advance_to(9)
+    known["x"] = 4000
+    line.play((10, ev.LimitsChanged()))
+    line.advance_to(20)
+    assert [(at, each.title, each.ratio) for at, each in seen] == [
+        (0.0, "", None),
+        (5.0, "Fix the parser", None),
+        (10.0, "Fix the parser", 0.25),
+    ]
+
+
+def test_two_sessions_have_rates_of_their_own_and_one_timer() -> None:
+    """Interleaved sessions: each is said in its own time."""
+    line = Timeline()
+    seen = line.watch(ops.session_overview(at_most=10))
+    line.play((0, busy("a")), (3, busy("b")), (4, idle("a")), (5, idle("b")))
+    assert line.scheduler.pending == 1
+    line.advance_to(60)
+    assert [(at, each.session_id) for at, each in seen] == [(0, "a"), (3, "b"), (10, "a"), (13, "b")]
+
+
+def test_error_comes_after_what_waited_and_dispose_leaves_nothing() -> None:
+    """On an error the pending value goes first; after dispose nothing is pending."""
+    line = Timeline()
+    told: list[object] = []
+    line.hub.pipe(ops.session_overview(at_most=10)).subscribe(
+        lambda value: told.append(value.state), on_error=lambda error: told.append(str(error))
+    )
+    disposed = line.hub.pipe(ops.session_overview()).subscribe(told.append)
+    line.play((0, busy("a")))
+    line.advance_to(1)
+    disposed.dispose()
+    told.clear()
+    line.play((2, idle("a")))
+    line.hub.on_error(RuntimeError("lost"))
+    assert (told, line.scheduler.pending) == (["idle", "lost"], 0)
+
+
+def test_expired_sessions_are_gone_too() -> None:
+    """E1: a session of which nothing is heard any more is said once more, and dropped."""
+    seen = outputs(ops.session_overview(), [(0, busy("s")), (600, ev.SessionExpired("s", idle=600))])
+    assert [(each.state, each.gone) for each in seen] == [("running", False), ("gone", True)]
+    assert outputs(ops.session_overview(), []) == []

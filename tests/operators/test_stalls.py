@@ -1,5 +1,6 @@
 """``stalls``: P8 to P10, P17, P18, P21, S1, S3."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import operators as ops
 from streams import events as ev
 from streams import recordings
 from streams.events import SessionEvent
+from streams.opencode import wire
 from streams.testing import (
     Timeline,
     assistant,
@@ -24,6 +26,7 @@ from streams.testing import (
     text,
     tool,
     updated,
+    user,
 )
 
 Row = tuple[float, SessionEvent]
@@ -41,12 +44,23 @@ def test_silent_tool_has_more_time() -> None:
     assert (report.kind, report.tool, report.at, report.age) == ("tool_stale", "bash", 3610.0, 3600.0)
 
 
+def next_event(kind: str, **properties: Any) -> SessionEvent:
+    """An event of opencode's preview, as it comes from the wire."""
+    event = {"id": "e", "type": kind, "properties": {"sessionID": "s", "timestamp": 1} | properties}
+    return wire.decode(json.dumps(event).encode())
+
+
 LIFE = [
     text("s", "m", "x", "hi"),
     delta("s", "m", "x", "hi"),
     ev.PartUpdated("s", part=ev.Part("r", "m", "reasoning", "hm")),
     ev.PartUpdated("s", part=ev.Part("st", "m", "step-start")),
     assistant("s", "m", finish=""),
+    tool("s", "c1", "bash", "pending"),
+    tool("s", "c1", "bash", "completed", output="ok"),
+    next_event("session.next.text.delta", assistantMessageID="m", textID="x", delta="hi"),
+    next_event("session.next.reasoning.delta", assistantMessageID="m", reasoningID="x", delta="hi"),
+    next_event("session.next.step.started", assistantMessageID="m", agent="build"),
 ]
 NO_LIFE = [
     heartbeat(),
@@ -187,3 +201,137 @@ def test_every_subscription_to_a_replay_has_the_recorded_time(recording_of: Any)
     events.pipe(ops.stalls(stale=1)).subscribe(second.append)
     assert first == second
     assert first
+
+
+# --- what only looks like work --------------------------------------------------------------------
+
+
+def ended_text(session_id: str, message_id: str) -> ev.PartUpdated:
+    part = ev.Part("x", message_id, "text", "edited", time=ev.Times(1000, 2000))
+    return ev.PartUpdated(session_id, part=part)
+
+
+COPY = [
+    ev.SessionCreated("s", created=100.0),
+    assistant("s", "m", finish="", created=50),
+    text("s", "m", "x", "an answer never to be finished"),
+    tool("s", "c1", "bash", "running", message_id="m"),
+]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [user("s", "u"), text("s", "u", "x", "for later")],
+        [busy("s"), text("s", "m", "x", "hi"), idle("s"), ended_text("s", "m")],
+        [busy("s"), idle("s"), assistant("s", "m", completed=2), tool("s", "c", "bash", "completed")],
+        COPY,
+    ],
+    ids=["prompt without a turn", "edited part", "bookkeeping after idle", "copies in a fork"],
+)
+def test_a_session_that_nobody_works_on_is_never_stale(events: list[SessionEvent]) -> None:
+    """P4: prompts that wait, edits, late updates and a fork's copies are no work (recorded: lifecycle)."""
+    assert reports(*[(float(n), each) for n, each in enumerate(events)], until=90_000, stale=900) == []
+
+
+def test_what_the_idle_overtook_is_no_life() -> None:
+    """S4: a delta with an older id than the idle's does not put the session to work again."""
+    late = ev.PartDelta("s", event_id="evt_2", message_id="m", part_id="x", field="text", delta="!")
+    rows = [(0, busy("s")), (1, ev.SessionIdle("s", event_id="evt_3")), (2, late)]
+    assert reports(*rows, until=90_000, stale=900) == []
+
+
+def test_session_without_statuses_rests_after_its_final_answer() -> None:
+    """Opencode's preview sessions never say idle (recorded: nextgen)."""
+    rows = [(0, assistant("s", "m", finish="")), (5, assistant("s", "m", completed=5))]
+    assert reports(*rows, until=90_000, stale=900) == []
+
+
+def test_no_session_of_a_recording_is_stale_that_the_server_calls_idle(recorded_truth: Any) -> None:
+    """P4, P18: a day after the end of every recording nothing has stalled, as the truth has it."""
+    assert not recorded_truth.truth["status"]
+    line = Timeline()
+    seen = line.watch(ops.stalls())
+    events = recorded_truth.events()
+    line.play(*((event.at, event) for event in events))
+    line.advance_to(events[-1].at + 86_400)
+    assert seen == []
+
+
+# --- families -------------------------------------------------------------------------------------
+
+
+def test_a_parent_has_the_progress_of_the_task_it_waits_for() -> None:
+    """P9: a task that works for two hours keeps its parent's tool from being stale; silence does not."""
+    rows = [
+        (0.0, busy("p")),
+        (1.0, tool("p", "t", "task", "running", metadata={"sessionId": "c"})),
+        (1.0, created("c", "p")),
+        (1.0, busy("c")),
+        *[(100.0 * n, delta("c", "m", "x", ".")) for n in range(1, 73)],
+    ]
+    seen = reports(*rows, until=7200 + 3600, stale=2700, tool_stale=3600)
+    assert [(each.session_id, each.at, each.age) for each in seen] == [
+        ("c", 9900.0, 2700.0),
+        ("p", 10800.0, 3600.0),
+    ]
+
+
+def test_another_tool_has_no_part_in_what_a_child_does() -> None:
+    """P9: a silent bash is stale, however busy a background task is."""
+    rows = [(0.0, busy("p")), (1.0, tool("p", "t", "bash", "running")), (1.0, created("c", "p"))]
+    rows += [(100.0 * n, delta("c", "m", "x", ".")) for n in range(1, 40)]
+    assert [each.session_id for each in reports(*rows, until=3700)] == ["p"]
+
+
+def test_waiting_is_known_whatever_comes_first() -> None:
+    """P18, S10: the request before the link, and the request before anything of the parent."""
+    asked = [(0.0, busy("a")), (0.0, busy("b")), (10.0, permission("b", "p1"))]
+    assert reports(*asked, (11.0, updated("b", parent_id="a")), until=90_000) == []
+    first = [(0.0, created("b", "a")), (0.0, busy("b")), (10.0, permission("b", "p1"))]
+    assert reports(*first, (11.0, busy("a")), until=90_000) == []
+
+
+def test_nobody_waits_for_ever_because_a_session_between_is_gone() -> None:
+    """P18: the session between expires while its child waits: the one above can stall again."""
+    rows = [
+        (0.0, created("a", "r")),
+        (0.0, created("b", "a")),
+        (0.0, busy("r")),
+        (0.0, busy("b")),
+        (10.0, permission("b", "p1")),
+        (700.0, ev.SessionExpired("a")),
+        (800.0, permission_reply("b", "p1")),
+        (801.0, idle("b")),
+    ]
+    assert [(each.session_id, each.at) for each in reports(*rows, until=1700, stale=900)] == [
+        ("r", 1600.0)
+    ]
+
+
+def test_dispose_midway_and_an_error_leave_nothing() -> None:
+    """After dispose nothing comes and no timer is pending; an error passes."""
+    line = Timeline()
+    seen: list[ops.StallReport] = []
+    errors: list[Exception] = []
+    line.hub.pipe(ops.stalls(stale=10)).subscribe(seen.append).dispose()
+    line.hub.pipe(ops.stalls(stale=10)).subscribe(on_error=errors.append)
+    line.play((0, busy("s")))
+    line.hub.on_error(RuntimeError("lost"))
+    line.advance_to(100)
+    assert (seen, [str(each) for each in errors], line.scheduler.pending) == ([], ["lost"], 0)
+
+
+def test_events_from_inside_a_subscriber() -> None:
+    """X6: an abort published by who hears of the stall ends the episode."""
+    line = Timeline()
+    seen: list[float] = []
+
+    def stop(report: ops.StallReport) -> None:
+        seen.append(report.at)
+        line.hub.on_next(idle(report.session_id))
+
+    line.hub.pipe(ops.stalls(stale=10)).subscribe(stop)
+    line.play((0, busy("s")))
+    line.advance_to(1000)
+    assert seen == [10.0]

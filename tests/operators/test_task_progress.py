@@ -1,14 +1,18 @@
 """``task_progress``: P1 to P7, P12, P16 to P20, S10, S11, and what holds for every operator."""
 
+import json
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 
 import operators as ops
-from operators.task_progress import TaskProgressFold
+from operators.task_progress import TaskProgressFold, Told
 from streams import events as ev
 from streams.events import SessionEvent
+from streams.faults import log_fault
+from streams.opencode import wire
 from streams.testing import (
     Timeline,
     assistant,
@@ -174,7 +178,7 @@ def test_link_by_the_task_tool_alone() -> None:
 
 
 def family(*children: str) -> list[Row]:
-    rows: list[Row] = []
+    rows: list[Row] = [(0.0, created("p"))]
     for child in children:
         rows += [(0.0, created(child, "p")), (0.0, busy(child)), (6.0, text(child, "m", "x", "ok"))]
     return sorted(rows, key=lambda row: row[0])
@@ -190,8 +194,8 @@ def test_siblings_that_end_together_are_complete_once() -> None:
 
 
 def test_siblings_that_end_on_two_threads_are_complete_once() -> None:
-    """P7: the same from two threads at once, 200 times."""
-    for _ in range(200):
+    """P7: the same from two threads at once, 500 times."""
+    for _ in range(500):
         line = Timeline()
         seen = line.watch(ops.task_progress())
         line.play(*family("a", "b"))
@@ -292,38 +296,6 @@ def test_archive_of_ended_tasks_is_bounded() -> None:
         rows += [(n, created(f"c{n}", "p")), (n, error(f"c{n}", "UnknownError")), (n, deleted(f"c{n}"))]
     value = progress(*rows, (200, created("last", "p")))[-1][1]
     assert (value.siblings.failed, value.siblings.pending) == (100, 1)
-
-
-def kept_after(*events: SessionEvent) -> set[str]:
-    """The sessions that a fold has a state of after these events, a second apart."""
-    fold = TaskProgressFold(0.0, lambda fault: pytest.fail(str(fault)))
-    calls = fold.calls()
-    for now, event in enumerate(events):
-        call = next(calls[kind] for kind in type(event).__mro__ if kind in calls)
-        call(event, float(now))
-    return set(fold.states)
-
-
-def test_parent_that_expired_is_kept_no_longer_than_its_tasks() -> None:
-    """R6: a task that outlives who started it names it, and nobody says again that it is gone."""
-    gone = ev.SessionExpired("p")
-    assert kept_after(created("p"), created("c", "p"), gone, busy("c")) == {"p", "c"}
-    assert kept_after(created("p"), created("c", "p"), gone, busy("c"), ev.SessionExpired("c")) == set()
-    assert kept_after(created("c", "p"), busy("p"), ev.SessionExpired("c")) == {"p"}
-
-
-def test_named_task_is_kept_no_longer_than_who_names_it() -> None:
-    """R6: nothing is ever heard of a session that is only named by the call which started it."""
-    launch = tool("p", "call", "task", "running", metadata={"sessionId": "c"})
-    assert kept_after(created("p"), launch) == {"p", "c"}
-    assert kept_after(created("p"), launch, ev.SessionExpired("p")) == set()
-
-
-def test_late_word_of_a_deleted_task_does_not_bring_it_back() -> None:
-    """E5: the call that started a task names it again, after its session was deleted."""
-    launch = tool("p", "call", "task", "running", metadata={"sessionId": "c"})
-    assert kept_after(created("c", "p"), launch, deleted("c"), launch) == {"p"}
-    assert kept_after(created("c", "p"), created("p"), deleted("p"), busy("c")) == {"c"}
 
 
 def test_session_that_vanishes_is_gone() -> None:
@@ -444,3 +416,361 @@ def test_copied_history_is_no_work() -> None:
     ]
     value = progress(*rows)[-1][1]
     assert (value.state, value.tool_calls) == ("pending", 1)
+
+
+# --- batches that must not be left open -----------------------------------------------------------
+
+
+def launch(session_id: str, call_id: str, status: str, child: str = "", **more: Any) -> ev.PartUpdated:
+    metadata = {"sessionId": child} if child else None
+    return tool(session_id, call_id, "task", status, metadata=metadata, **more)
+
+
+def test_launch_that_fails_completes_the_batch_of_the_others() -> None:
+    """P7: only a launch that never got a session kept the batch open: its failure completes it, once."""
+    rows = [
+        (0.0, busy("p")),
+        (0.0, created("c", "p")),
+        (0.0, busy("c")),
+        (1.0, launch("p", "a", "running", "c")),
+        (1.0, launch("p", "b", "pending")),
+        (6.0, text("c", "m", "x", "ok")),
+        (9.0, idle("c")),
+        (9.0, launch("p", "a", "completed", "c", output="ok")),
+        (10.0, launch("p", "b", "error", error="unknown agent")),
+        (11.0, launch("p", "b", "error", error="unknown agent")),
+    ]
+    seen = progress(*rows)
+    assert [(at, each.all_complete) for at, each in seen if each.state == "completed"] == [
+        (9.0, False),
+        (10.0, True),
+    ]
+    assert seen[-1][1].siblings.total == 1
+
+
+def test_launch_that_is_lost_completes_the_batch_with_its_parents_turn() -> None:
+    """P7: no tool outlives its turn, so a launch still pending at the parent's idle is over."""
+    rows = [(0.0, busy("p")), (1.0, launch("p", "b", "pending")), *family("c"), (9.0, idle("c"))]
+    rows = [*sorted(rows, key=lambda row: row[0]), (12.0, idle("p"))]
+    assert [at for at, each in progress(*rows) if each.all_complete] == [12.0]
+
+
+def test_deleted_task_is_not_brought_back_by_its_parents_tool() -> None:
+    """E5, P6: the parent's tool part names the deleted session for a while yet."""
+    rows = [
+        (0.0, busy("p")),
+        (0.0, created("c", "p")),
+        (0.0, busy("c")),
+        (1.0, launch("p", "a", "running", "c")),
+        (9.0, deleted("c")),
+    ]
+    late = [
+        (9.1, launch("p", "a", "running", "c")),
+        (9.2, launch("p", "a", "error", "c", error="Task cancelled")),
+    ]
+    seen = progress(*rows, *late)
+    assert (seen[-1][0], seen[-1][1].state, seen[-1][1].all_complete) == (9.0, "gone", True)
+    value = progress(*rows, *late, (20, created("d", "p")))[-1][1]
+    assert (value.siblings.pending, value.siblings.gone, value.siblings.total) == (1, 1, 2)
+
+
+def test_task_whose_only_child_vanished_is_done() -> None:
+    """P6: an idle task waits for its child; when that is deleted nobody is left to wake it."""
+    rows = [
+        (0.0, created("p", "root")),
+        (0.0, busy("p")),
+        (1.0, created("c", "p")),
+        (1.0, text("p", "m", "x", "spawned")),
+        (2.0, busy("c")),
+        (8.0, idle("p")),
+        (50.0, deleted("c")),
+    ]
+    assert states(*rows, session="p")[-2:] == [(8.0, "idle"), (50.0, "completed")]
+
+
+def test_copied_task_tool_makes_no_link() -> None:
+    """A fork's copy of a task tool names a session that another one started."""
+    fork = ev.SessionCreated("fork", created=100.0)
+    rows = [
+        (0.0, busy("p")),
+        (1.0, busy("c")),
+        (2.0, launch("p", "a", "running", "c")),
+        (100.0, fork),
+        (100.1, assistant("fork", "copy", created=50, completed=60)),
+        (100.2, launch("fork", "a", "completed", "c", message_id="copy")),
+    ]
+    assert {each.parent_id for _, each in progress(*rows)} == {"p"}
+
+
+def test_completion_is_not_deferred_by_a_busy_parent() -> None:
+    """P8: a parent that works all the time hears of its task at once (omo#5864)."""
+    noise = [(0.5 * n, delta("p", "m", "x", ".")) for n in range(200)]
+    rows = sorted([*family("c"), (10.0, idle("c")), *noise], key=lambda row: row[0])
+    assert [at for at, each in progress(*rows) if each.all_complete] == [10.0]
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+def test_answer_without_a_word_ends_a_task() -> None:
+    """P1, P2: a finished answer is output, though there is nothing in it (recorded: errors, "empty")."""
+    rows = [(0.0, C), (0.0, busy("c")), (6.0, assistant("c", "m", completed=6)), (6.0, busy("c"))]
+    assert states(*rows, (6.1, idle("c")))[-1] == (6.1, "completed")
+
+
+def test_idle_between_two_attempts_is_an_abort() -> None:
+    """P5, P17: an abort while it waits to try again leaves no error (recorded: abort)."""
+    rows = [(0.0, C), (0.0, busy("c")), (6.0, retry("c", 1)), (7.0, idle("c"))]
+    assert states(*rows)[-1] == (7.0, "aborted")
+
+
+def test_session_without_statuses_ends_with_its_final_answer() -> None:
+    """P1: opencode's preview sessions never say idle; their last answer does (recorded: nextgen)."""
+    rows = [
+        (0.0, C),
+        (0.0, assistant("c", "m1", finish="")),
+        (7.0, assistant("c", "m1", finish="tool-calls", created=0, completed=7)),
+        (8.0, assistant("c", "m2", finish="")),
+        (9.0, assistant("c", "m2", created=0, completed=9)),
+    ]
+    assert states(*rows, until=30)[-2:] == [(9.0, "idle"), (14.0, "completed")]
+
+
+def test_late_joiner_hears_the_idle_after_the_final_answer() -> None:
+    """S11: joined before the last answer's end, the status after it is heard: one turn, one end."""
+    rows = [
+        (0.0, C),
+        (0.0, delta("c", "m", "x", "ok")),
+        (9.0, assistant("c", "m", completed=9)),
+        (9.1, busy("c")),
+        (9.2, idle("c")),
+    ]
+    assert [state for _, state in states(*rows, until=30)].count("completed") == 1
+
+
+def numbered(event: SessionEvent, number: int) -> SessionEvent:
+    return msgspec.structs.replace(event, event_id=f"evt_{number:04}")
+
+
+OVERTAKEN = [
+    delta("c", "m", "x", "b"),
+    busy("c"),
+    text("c", "m", "x", "ab"),
+    tool("c", "c1", "bash", "running"),
+    assistant("c", "m", finish=""),
+]
+
+
+@pytest.mark.parametrize("event", OVERTAKEN)
+def test_what_the_idle_overtook_begins_no_turn(event: SessionEvent) -> None:
+    """S4: an event with an older id than the idle's arrives after it: the task stays as it is."""
+    rows = [
+        (0.0, numbered(C, 1)),
+        (0.0, numbered(busy("c"), 2)),
+        (6.0, numbered(delta("c", "m", "x", "a"), 3)),
+        (10.0, numbered(idle("c"), 5)),
+    ]
+    assert states(*rows, (10.1, numbered(event, 4)), until=60)[-1][1] == "completed"
+    assert states(*rows, (10.1, numbered(event, 6)), until=60)[-1][1] == "running"
+    assert states(*rows, (100, numbered(event, 4)), until=160)[-1][1] == "running"
+
+
+def test_output_that_the_idle_overtook_ends_the_task() -> None:
+    """S4: an idle that overtook all output of its turn is believed once that has come."""
+    rows = [
+        (0.0, numbered(C, 1)),
+        (0.0, numbered(busy("c"), 2)),
+        (8.0, numbered(idle("c"), 4)),
+        (8.1, numbered(delta("c", "m", "x", "a"), 3)),
+    ]
+    assert states(*rows)[-2:] == [(8.0, "idle"), (8.1, "completed")]
+
+
+def test_error_that_the_idle_overtook_is_the_reason() -> None:
+    """S4, P5: the error of an abort that comes after the idle corrects what was believed."""
+    rows = [
+        (0.0, numbered(C, 1)),
+        (0.0, numbered(busy("c"), 2)),
+        (6.0, numbered(text("c", "m", "x", "a"), 3)),
+        (8.0, numbered(idle("c"), 5)),
+        (8.1, numbered(error("c", "MessageAbortedError"), 4)),
+    ]
+    seen = progress(*rows)
+    assert [(each.state, each.all_complete) for _, each in seen][-2:] == [
+        ("completed", True),
+        ("aborted", False),
+    ]
+
+
+def test_part_of_an_answer_that_is_over_begins_no_turn() -> None:
+    """P4: an aborted answer's tool is still told of after its idle (recorded: abort)."""
+    rows = [
+        (0.0, C),
+        (0.0, busy("c")),
+        (6.0, error("c", "MessageAbortedError")),
+        (6.0, idle("c")),
+        (6.1, assistant("c", "m", finish="", completed=6, error="MessageAbortedError")),
+        (6.2, tool("c", "c1", "bash", "running", message_id="m")),
+    ]
+    assert states(*rows, until=60)[-1] == (6.0, "aborted")
+
+
+def test_gap_is_no_end_and_a_resync_is() -> None:
+    """P16, S1: a reconnect declares nothing; the idle that a resync reports ends the task once."""
+    rows = [
+        (0.0, C),
+        (0.0, busy("c")),
+        (1.0, text("c", "m", "x", "ok")),
+        (50.0, ev.StreamConnected()),
+        (50.0, ev.StreamGap(since=5)),
+    ]
+    assert states(*rows, until=3000)[-1] == (0.0, "running")
+    resync = [(51.0, status("c", "idle")), (52.0, status("c", "idle"))]
+    assert states(*rows, *resync)[-1] == (51.0, "completed")
+    assert sum(each.all_complete for _, each in progress(*rows, *resync)) == 1
+
+
+def test_completion_believes_an_early_idle() -> None:
+    """P1: when the stream is over nothing can follow the idle any more."""
+    rows = [(0, C), (0, busy("c")), (0.5, text("c", "m", "x", "ok")), (0.8, idle("c"))]
+    assert [each.state for each in outputs(ops.task_progress(), rows)][-1] == "completed"
+    assert [each.state for each in outputs(ops.task_progress(), rows[:-1])][-1] == "running"
+
+
+# --- waiting, whatever comes first ----------------------------------------------------------------
+
+
+def test_request_before_the_link_reaches_the_ancestors() -> None:
+    """P18, S10: the request is heard before it is known who is above."""
+    rows = [
+        (0.0, created("a", "root")),
+        (0.0, busy("a")),
+        (0.0, busy("b")),
+        (10.0, permission("b", "p1")),
+        (11.0, updated("b", parent_id="a")),
+    ]
+    assert states(*rows, session="a")[-1] == states(*rows, session="b")[-1] == (11.0, "waiting")
+
+
+def test_waiting_ends_above_when_a_session_between_is_gone() -> None:
+    """P18: the link upwards goes with the session between; nobody waits for ever because of it."""
+    rows = [
+        (0.0, created("a", "root")),
+        (0.0, created("b", "a")),
+        (0.0, created("c", "b")),
+        (1.0, busy("a")),
+        (10.0, permission("c", "p1")),
+        (700.0, ev.SessionExpired("b")),
+    ]
+    assert states(*rows, session="a")[-2:] == [(10.0, "waiting"), (700.0, "running")]
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+def played(*rows: Row) -> TaskProgressFold:
+    """The fold after these events."""
+    fold = TaskProgressFold(5.0, log_fault)
+    calls = fold.calls()
+    for at, event in rows:
+        call = next((calls[kind] for kind in type(event).__mro__ if kind in calls), None)
+        if call is not None:
+            list(call(event, at))
+    return fold
+
+
+def is_empty(fold: TaskProgressFold) -> bool:
+    kept = (fold.states, fold.requests, fold.waiting, fold.deadlines)
+    return not any(map(len, kept)) and not any(vars(fold.tree).values())
+
+
+def test_every_structure_is_empty_after_the_last_session() -> None:
+    """R5, E3: sessions, links, requests and deadlines go with the sessions, in whatever order."""
+    rows = [
+        (0, created("p")),
+        (0, created("c", "p")),
+        (1, busy("c")),
+        (1, launch("p", "a", "running", "never heard")),
+        (2, permission("c", "p1")),
+        (3, text("c", "m", "x", "ok")),
+    ]
+    for order in (("p", "c"), ("c", "p")):
+        gone = [(600.0, ev.SessionExpired(each)) for each in order]
+        assert is_empty(played(*rows, *gone))
+    assert not is_empty(played(*rows))
+
+
+def test_parent_that_expired_is_not_made_again_by_its_child() -> None:
+    """E1: what nobody hears of would never expire."""
+    rows = [
+        (0, created("p")),
+        (0, created("c", "p")),
+        (600, ev.SessionExpired("p")),
+        (601, tool("c", "c1", "bash", "running")),
+        (1300, ev.SessionExpired("c")),
+    ]
+    assert is_empty(played(*rows))
+
+
+def test_a_million_tool_calls_are_counted_in_little_memory() -> None:
+    """R5: the count is exact, what is kept is bounded (omo: countedToolPartIDs only grows)."""
+    task = Told("c")
+    for n in range(1_000_000):
+        task.take_part(tool_part(f"c{n}"), float(n))
+        if n % 1000 == 0:
+            task.take_part(tool_part(f"c{n}"), float(n))
+    assert task.calls == 1_000_000
+    assert max(map(len, (task.recent, task.launches, task.answers, task.copied, task.text))) <= 256
+
+
+def tool_part(call_id: str) -> ev.PartUpdated:
+    return ev.PartUpdated(
+        "c", part=ev.Part("", "m", "tool", tool="bash", call_id=call_id, state=COMPLETED)
+    )
+
+
+COMPLETED = ev.ToolState("completed")
+
+
+def test_deltas_are_kept_in_little_memory() -> None:
+    """T12: the text kept is bounded whatever the size of the pieces, empty ones too."""
+    task = Told("c")
+    for piece in ("x" * 10_000, "y", ""):
+        for _ in range(10_000 if len(piece) < 2 else 10):
+            task.take_delta(delta("c", "m", "x", piece), 0.0)
+        assert len(task.text) <= 801
+        assert len(task.last_text()) <= 200
+
+
+# --- the id of a session --------------------------------------------------------------------------
+
+
+def read(kind: str, **properties: Any) -> SessionEvent:
+    return wire.decode(json.dumps({"id": "e", "type": kind, "properties": properties}).encode())
+
+
+STATE = {"status": "running", "input": {}}
+PART = {"id": "x", "messageID": "m", "type": "tool", "callID": "c1", "tool": "bash", "state": STATE}
+
+
+@pytest.mark.parametrize(
+    ("event", "session"),
+    [
+        (read("message.part.updated", part=PART | {"sessionID": "c"}), "c"),
+        (read("message.part.updated", sessionID="other", part=PART | {"sessionID": "c"}), "c"),
+        (read("session.idle", sessionID="c"), "c"),
+        (read("session.status", sessionID="c", status={"type": "idle"}), "c"),
+        (read("session.deleted", info={"id": "c"}), "c"),
+        (read("session.error", sessionID="c", error={"name": "UnknownError", "data": {}}), "c"),
+        (read("session.idle", sessionID=""), ""),
+        (read("session.error", error={"name": "UnknownError", "data": {}}), ""),
+    ],
+)
+def test_session_id_wherever_it_is(event: SessionEvent, session: str) -> None:
+    """P11: the part's own id wins; an event of no session changes nothing (omo commit 4da48555e)."""
+    assert event.session_id == session
+    rows = [(0.0, created("c", "p")), (0.0, created("other", "p")), (0.0, busy("c"))]
+    rows += [(0.0, busy("other")), (6.0, text("c", "m0", "t", "ok"))]
+    before = len(progress(*rows))
+    changed = {each.session_id for _, each in progress(*rows, (9.0, event))[before:]}
+    assert changed == ({session} if session else set())
