@@ -36,13 +36,12 @@ class TextView(msgspec.Struct, frozen=True, gc=False):
         return b"".join(self.pieces())
 
     def __eq__(self, other: object) -> bool:
-        """Chunks are only ever added: of one list, as many are the same ones."""
-        return (
-            isinstance(other, TextView)
-            and self.chunks is other.chunks
-            and self.count == other.count
-            and self.tail == other.tail
-        )
+        """The same text. Of one list chunks are only ever added, so as many are the same ones."""
+        if not isinstance(other, TextView):
+            return False
+        if self.chunks is other.chunks:
+            return self.count == other.count and self.tail == other.tail
+        return self.json() == other.json()
 
 
 class StreamedText(msgspec.Struct):

@@ -2,11 +2,12 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.streamed_text import FOLD, StreamedText, order_of, quoted
+from operators.streamed_text import FOLD, StreamedText, TextView, order_of, quoted
 
 
 def event(number: int) -> str:
@@ -100,12 +101,23 @@ def test_views_share_and_never_change() -> None:
 
 
 def test_views_of_the_same_text_are_equal() -> None:
-    """Nothing added, nothing different."""
-    text = StreamedText()
-    text.add("", "a", 1.0, None)
-    text.start_with(b'""', None)
-    assert text.view(None) == text.view(None)
-    assert text.view(None) != "a"
+    """However it was put together, and after it was stored."""
+    texts = [StreamedText(), StreamedText()]
+    for number in range(FOLD * 2):
+        texts[0].add("", "ab", 1.0, None)
+        texts[1].add("", "abab"[: 4 * (number % 2)], 1.0, None)
+        if number % 10 == 0:
+            told(texts[1])
+    views = []
+    for text in texts:
+        text.start_with(b'""', None)
+        views.append(text.view(None))
+    assert views[0] == views[1]
+    assert views[0] == texts[0].view(None)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(views[0]), type=TextView) == views[0]
+    texts[0].add("", "c", 1.0, None)
+    assert texts[0].view(None) not in views
+    assert views[0] != "abab"
 
 
 @pytest.mark.parametrize("piece", ['quo"te\\', "line\nfeed\r\u2028\x85\x0b", "ß🙂", "\ud800 alone", ""])
