@@ -136,6 +136,16 @@ def test_a_cap_cuts_with_a_mark_and_leaves_no_hole() -> None:
     assert told(text, cap=100) == "a" * 90 + "b" * 10 + "… [11 characters cut]"
 
 
+def test_a_cap_leaves_no_hole_between_chunks() -> None:
+    """T12: what fits beside a long character that did not comes after it, so it is cut too."""
+    text = StreamedText()
+    for piece in ("a" * 98, "🙂🙂", "c"):
+        for each in (piece, *[""] * 8):
+            text.add("", each, 1.0, 100)
+        seen = told(text, cap=100)
+    assert seen == "a" * 98 + "… [3 characters cut]"
+
+
 def test_a_cap_never_cuts_within_a_character() -> None:
     """Neither an escape nor a character of several bytes is halved."""
     for cap in range(1, 30):
