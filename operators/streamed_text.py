@@ -1,6 +1,5 @@
 """Text that arrives in pieces: kept as JSON bytes, put in order, never copied as a whole."""
 
-from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -17,7 +16,6 @@ EVENT_ID: Final = 30
 """Length of opencode's event ids, which sort by time."""
 
 _encode = msgspec.json.Encoder().encode
-_piece_order = itemgetter(0)
 
 _Piece = tuple[str, str]
 
@@ -29,18 +27,21 @@ class TextView(msgspec.Struct, frozen=True, gc=False):
     count: int
     tail: bytes
 
+    def pieces(self) -> tuple[bytes, ...]:
+        """The text as a JSON string, in pieces to be joined."""
+        return (b'"', *self.chunks[: self.count], self.tail, b'"')
+
     def json(self) -> bytes:
         """The text as a JSON string."""
-        return b"".join((b'"', *self.chunks[: self.count], self.tail, b'"'))
+        return b"".join(self.pieces())
 
     def __eq__(self, other: object) -> bool:
-        """Chunks are only ever added: of one list, as many are the same ones."""
-        return (
-            isinstance(other, TextView)
-            and self.chunks is other.chunks
-            and self.count == other.count
-            and self.tail == other.tail
-        )
+        """The same text. Of one list chunks are only ever added, so as many are the same ones."""
+        if not isinstance(other, TextView):
+            return False
+        if self.chunks is other.chunks:
+            return self.count == other.count and self.tail == other.tail
+        return self.json() == other.json()
 
 
 class StreamedText(msgspec.Struct):
@@ -53,34 +54,39 @@ class StreamedText(msgspec.Struct):
     Time: per piece O(its length).
     """
 
+    message_id: str = ""
+    part_id: str = ""
+    waits: bool = False
+    """Whether its part has not come."""
     touched: float = 0.0
     """When the last piece came."""
-    deltas: int = 0
-    """How many pieces were taken."""
     cut: int = 0
     """How many characters were left out, for the cap."""
     size: int = 0
     chunks: list[bytes] = []
     based: bool = False
     folded: str = ""
+    """The event up to which pieces are in chunks."""
+    count: int = 0
+    """How many are."""
     pieces: list[_Piece] = []
 
-    def add(self, event_id: str, piece: str, now: float, cap: int | None) -> bool:
-        """Take one piece; false when it is a repeated one, or came too late to be put in its place."""
-        order = order_of(event_id)
-        if order and order <= self.folded:
-            return False
+    def __len__(self) -> int:
+        """How many pieces were taken."""
+        return self.count + len(self.pieces)
+
+    def add(self, event_id: str, piece: str, now: float, cap: int | None) -> None:
+        """Take one piece. It is the hot path: what is wrong with it is seen to later."""
         self.touched = now
-        self.deltas += 1
-        self.pieces.append((order, piece))
-        if len(self.pieces) >= FOLD:
-            self._fold(FOLD - REORDERED, cap)
-        return True
+        pieces = self.pieces
+        pieces.append((event_id, piece))
+        if len(pieces) >= FOLD:
+            self._fold(cap)
 
     def snapshot_came(self, event_id: str) -> None:
         """The part was sent whole: what came before is in it, what was sent after it is not."""
         order = order_of(event_id)
-        self.pieces = [piece for piece in self.pieces if order and piece[0] > order]
+        self.pieces = [piece for piece in self.pieces if order and order_of(piece[0]) > order]
         self.chunks, self.based, self.folded, self.size, self.cut = [], False, order, 0, 0
 
     def start_with(self, text: bytes, cap: int | None) -> None:
@@ -92,40 +98,37 @@ class StreamedText(msgspec.Struct):
 
     def view(self, cap: int | None) -> TextView:
         """The text as it is now."""
-        self._fold(len(self.pieces) - REORDERED, cap)
-        kept = "".join(piece for _, piece in self._in_order(len(self.pieces)))
-        tail, cut = _fitted(kept, self._room(cap))
+        self._fold(cap)
+        tail, cut = _fitted("".join(piece for _, piece in self.pieces), self._room(cap))
         if cut := cut + self.cut:
             tail += quoted(f"… [{cut} characters cut]")[1:-1]
         return TextView(self.chunks, len(self.chunks), tail)
+
+    def _fold(self, cap: int | None) -> None:
+        """Make a chunk of all pieces but the last few, among which a late one may belong."""
+        self._put_in_order()
+        folded, self.pieces = self.pieces[:-REORDERED], self.pieces[-REORDERED:]
+        if not folded:
+            return
+        self.folded = order_of(folded[-1][0])
+        self.count += len(folded)
+        chunk, cut = _fitted("".join(piece for _, piece in folded), self._room(cap))
+        self.cut += cut
+        self.size += len(chunk)
+        if chunk:
+            self.chunks.append(chunk)
+
+    def _put_in_order(self) -> None:
+        """Each event once; one that is older than what was folded is a repeated one, or is too late."""
+        if all(order_of(event_id) for event_id, _ in self.pieces):
+            once = dict(self.pieces).items()
+            self.pieces = sorted(piece for piece in once if piece[0] > self.folded)
 
     def _room(self, cap: int | None) -> int | None:
         """What fits still; nothing after what did not fit, or the text would have a hole."""
         if cap is None:
             return None
         return 0 if self.cut else max(0, cap - self.size)
-
-    def _in_order(self, count: int) -> list[_Piece]:
-        """Take the first pieces, each once; equal orders other than none are the same event."""
-        pieces = self.pieces
-        pieces.sort(key=_piece_order)
-        taken = pieces[:count]
-        if taken and taken[-1][0]:
-            taken = list(dict(taken).items())
-        return taken
-
-    def _fold(self, count: int, cap: int | None) -> None:
-        if count <= 0:
-            return
-        taken = self._in_order(count)
-        del self.pieces[:count]
-        self.folded = taken[-1][0]
-        text = "".join(piece for _, piece in taken)
-        chunk, cut = _fitted(text, self._room(cap))
-        self.cut += cut
-        self.size += len(chunk)
-        if chunk:
-            self.chunks.append(chunk)
 
 
 def order_of(event_id: str) -> str:

@@ -103,11 +103,12 @@ class Transcript(msgspec.Struct, frozen=True, gc=False):
         """The entries before a key, the last one first."""
         return _backwards(self.root, key)
 
-    def put(self, entry: TranscriptEntry) -> "Transcript":
-        """The version with an entry added, or put in the place of the one with its key."""
-        nodes = _put(self.root, entry)
-        root = nodes[0] if len(nodes) == 1 else _inner(nodes)
-        return Transcript(root, self.size + (self.get(entry.key) is None), self.complete)
+    def put(self, *entries: TranscriptEntry) -> "Transcript":
+        """The version with entries added, or put in the places of those with their keys."""
+        nodes, added = _put(self.root, sorted(entries, key=_key))
+        while nodes[1:]:
+            nodes = _in_nodes(nodes)
+        return Transcript(nodes[0], self.size + added, self.complete)
 
     def remove(self, key: str) -> "Transcript":
         """The version without the entry at a key."""
@@ -119,28 +120,34 @@ class Transcript(msgspec.Struct, frozen=True, gc=False):
         return Transcript(root, self.size - 1, self.complete)
 
 
-def _put(node: _Node, entry: TranscriptEntry) -> tuple[_Node, ...]:
-    """The node, or the two nodes, that it becomes."""
-    if node.nodes:
-        place = max(0, bisect_right(node.keys, entry.key) - 1)
-        put = _put(node.nodes[place], entry)
-        return _split(_inner((*node.nodes[:place], *put, *node.nodes[place + 1 :])))
-    keys, entries = node.keys, node.entries
-    place = bisect_left(keys, entry.key)
-    rest = place + (place < len(keys) and keys[place] == entry.key)
-    keys = (*keys[:place], entry.key, *keys[rest:])
-    return _split(_Node(keys, (*entries[:place], entry, *entries[rest:])))
+def _put(node: _Node, entries: list[TranscriptEntry]) -> tuple[tuple[_Node, ...], int]:
+    """The nodes that it becomes, and how many entries it gains."""
+    if not node.nodes:
+        merged = dict(zip(node.keys, node.entries, strict=True))
+        merged.update((entry.key, entry) for entry in entries)
+        return _in_leaves(sorted(merged.values(), key=_key)), len(merged) - len(node.keys)
+    nodes, added = list(node.nodes), 0
+    while entries:  # from the last one, so that the places before stay what they are
+        place = max(0, bisect_right(node.keys, entries[-1].key) - 1)
+        first = bisect_left(entries, node.keys[place], key=_key) if place else 0
+        nodes[place : place + 1], gained = _put(nodes[place], entries[first:])
+        entries, added = entries[:first], added + gained
+    return _in_nodes(tuple(nodes)), added
 
 
-def _split(node: _Node) -> tuple[_Node, ...]:
-    """Most entries come last, so the left one of two stays nearly full."""
-    if len(node.keys) <= WIDTH:
-        return (node,)
-    at = WIDTH - 1
-    return (
-        _Node(node.keys[:at], node.entries[:at], node.nodes[:at]),
-        _Node(node.keys[at:], node.entries[at:], node.nodes[at:]),
-    )
+def _key(entry: TranscriptEntry) -> str:
+    return entry.key
+
+
+def _in_leaves(entries: list[TranscriptEntry]) -> tuple[_Node, ...]:
+    """Most entries come last, so all but the last leaf are full."""
+    leaves = (tuple(entries[start : start + WIDTH]) for start in range(0, len(entries), WIDTH))
+    return tuple(_Node(tuple(entry.key for entry in leaf), leaf) for leaf in leaves) or (_Node(),)
+
+
+def _in_nodes(nodes: tuple[_Node, ...]) -> tuple[_Node, ...]:
+    groups = (nodes[start : start + WIDTH] for start in range(0, len(nodes), WIDTH))
+    return tuple(map(_inner, groups))
 
 
 def _inner(nodes: tuple[_Node, ...]) -> _Node:

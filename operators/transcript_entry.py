@@ -62,7 +62,7 @@ class TranscriptEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     @property
     def json(self) -> bytes:
         """The whole message info, or part, as JSON in opencode's shape."""
-        return self.body if self.streamed is None else with_text(self.body, self.streamed.json())
+        return self.body if self.streamed is None else with_text(self.body, self.streamed.pieces())
 
     @property
     def text_json(self) -> bytes:

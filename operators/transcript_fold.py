@@ -54,18 +54,20 @@ class TranscriptFold:
     # --- news -------------------------------------------------------------------------------------
 
     def take_delta(self, state: TranscriptState, event: PartDelta, now: float) -> None:
-        """A piece of a text, whether its part is known or not."""
+        """A piece of a text, whether its part is known or not. It is the hot path."""
         if event.field != "text":
             return
-        key = state.key(event.message_id, event.part_id)
-        text = state.texts.get(key)
-        if text is None:
-            text = self._text(state, key, now)
+        text = state.texts.get(state.last)
+        if text is None or text.part_id != event.part_id or text.message_id != event.message_id:
+            text = self._text_of(state, event, now)
             if text is None:
                 return
-        if text.add(event.event_id, event.delta, now, self._cap) and key not in state.orphans:
-            state.grown[key] = None
-            state.touch(now)
+        text.add(event.event_id, event.delta, now, self._cap)
+        if not text.waits:
+            state.grown[state.last] = None
+            state.touched = now
+            if state.since is None:
+                state.since = now
 
     def take_part(self, state: TranscriptState, event: PartUpdated, now: float) -> None:
         """A part, whole: what was streamed of it before is in it."""
@@ -125,30 +127,32 @@ class TranscriptFold:
             if since + ORPHANED > now:
                 break
             del state.orphans[key]
-            state.dropped += state.texts.pop(key).deltas
+            state.dropped += len(state.texts.pop(key))
 
     # --- the next version -------------------------------------------------------------------------
 
     def settle(self, state: TranscriptState) -> list[TranscriptEntry]:
         """Put all that was heard into the whole; returns what is new or different, in order."""
+        entries: list[TranscriptEntry] = []
         changed: list[TranscriptEntry] = []
-        whole = state.whole
         for key in sorted(state.heard.keys() | state.grown.keys()):
-            entry = self._entry(state, key)
+            before = state.whole.get(key)
+            entry = self._entry(state, key, before)
             if entry is None:
                 continue
-            before = whole.get(key)
-            whole = whole.put(entry)
+            entries.append(entry)
             if before is None or before.body != entry.body or before.streamed != entry.streamed:
                 changed.append(entry)
-        state.whole = whole
+        state.whole = state.whole.put(*entries)
         state.heard.clear()
         state.grown.clear()
         return changed
 
-    def _entry(self, state: TranscriptState, key: str) -> TranscriptEntry | None:
+    def _entry(
+        self, state: TranscriptState, key: str, before: TranscriptEntry | None
+    ) -> TranscriptEntry | None:
         heard, text = state.heard.get(key), state.texts.get(key)
-        entry = state.whole.get(key) if heard is None else heard.entry
+        entry = before if heard is None else heard.entry
         if entry is None:
             return None
         body = body_of(state.session_id, entry, heard.raw if heard else b"", self._cap)
@@ -163,16 +167,22 @@ class TranscriptFold:
         """Whether parts of this type are kept."""
         return self._include is None or kind in self._include
 
-    def _text(self, state: TranscriptState, key: str, now: float) -> StreamedText | None:
+    def _text_of(self, state: TranscriptState, event: PartDelta, now: float) -> StreamedText | None:
         """Where to gather the pieces of a text, if it takes any."""
-        known = state.known(key)
-        if key in state.excluded or _is_removed(state, key):
-            return None
-        if known is None:
-            state.orphans[key] = now
-        elif known.settled or known.kind not in ("text", "reasoning"):
-            return None
-        text = state.texts[key] = StreamedText(folded=order_of(known.event_id) if known else "")
+        key = state.key(event.message_id, event.part_id)
+        text = state.texts.get(key)
+        if text is None:
+            known = state.known(key)
+            if key in state.excluded or _is_removed(state, key):
+                return None
+            if known is None:
+                state.orphans[key] = now
+            elif known.settled or known.kind not in ("text", "reasoning"):
+                return None
+            text = StreamedText(event.message_id, event.part_id, waits=known is None)
+            text.folded = order_of(known.event_id) if known else ""
+            state.texts[key] = text
+        state.last = key
         return text
 
     def remove(self, state: TranscriptState, key: str, now: float) -> None:
@@ -220,6 +230,7 @@ def _end_text(state: TranscriptState, key: str, entry: TranscriptEntry) -> None:
     text = state.texts.get(key)
     if text is None:
         return
+    text.waits = False
     state.orphans.pop(key, None)
     state.grown.pop(key, None)
     if entry.settled or entry.kind not in ("text", "reasoning"):

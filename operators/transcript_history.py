@@ -72,7 +72,9 @@ def _replace(state: TranscriptState, key: str, heard: Heard) -> None:
     state.removed.pop(key, None)
     state.late.pop(key, None)
     state.heard[key] = heard
-    if state.orphans.pop(key, None) is not None and not heard.entry.settled:
+    text = state.texts.get(key)
+    if state.orphans.pop(key, None) is not None and text is not None and not heard.entry.settled:
+        text.waits = False
         state.grown[key] = None
     else:
         state.texts.pop(key, None)

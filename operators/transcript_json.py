@@ -3,6 +3,7 @@
 Whatever the agent, it has opencode's shape: ``info`` and ``parts`` of ``GET /session/{id}/message``.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -54,9 +55,11 @@ def _body(raw: bytes) -> _Body:
     return inner.properties or inner.data or _Body()
 
 
-def with_text(body: bytes, text: bytes) -> bytes:
-    """The part with another text, which is a JSON string already."""
-    return _encode(_fields(body) | {"text": msgspec.Raw(text)})
+def with_text(body: bytes, text: Iterable[bytes]) -> bytes:
+    """The part with another text, which is a JSON string already, in pieces that are copied once."""
+    fields = {name: value for name, value in _fields(body).items() if name != "text"}
+    before = b',"text":' if fields else b'"text":'
+    return b"".join((_encode(fields)[:-1], before, *text, b"}"))
 
 
 def completed_by(body: bytes, known: bytes) -> bytes:

@@ -147,9 +147,11 @@ class TranscriptSnapshotsLogic(Logic[TranscriptState, TranscriptSnapshot]):
         return self._snapshot(state, now, "end")
 
     def _due(self, state: TranscriptState) -> float | None:
-        if state.since is None:
+        since = state.since
+        if since is None:
             return None
-        return min(state.touched + self._quiet, state.since + self._at_most)
+        rest, latest = state.touched + self._quiet, since + self._at_most
+        return rest if rest < latest else latest
 
     def _signal(
         self, state: TranscriptState, event: SessionEvent, now: float

@@ -30,6 +30,8 @@ class TranscriptState(msgspec.Struct):
     texts: dict[str, StreamedText] = {}
     grown: dict[str, None] = {}
     """Texts that got pieces."""
+    last: str = ""
+    """The text that got the last piece: it will get the next."""
     orphans: dict[str, float] = {}
     """Texts whose part has not come, and since when they wait for it."""
     excluded: dict[str, None] = {}

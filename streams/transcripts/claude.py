@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from hashlib import blake2b
 from itertools import islice
 from typing import Final
-from uuid import UUID, uuid5
 
 import msgspec
 
@@ -17,9 +17,6 @@ from streams.events import MessageUpdated
 from streams.transcripts.formats import Record, Unit, one_line
 
 __all__ = ["ClaudeFormat"]
-
-NAMES: Final = UUID("6f0d4e1c-3f52-5d0a-9a44-0d7c9f0b6a51")
-"""Whatever is written again gets the same uuid again."""
 
 VERSION: Final = "1.0.0"
 """Of these lines."""
@@ -34,6 +31,9 @@ STOPS: Final = {
 
 NEAR: Final = 64
 """Entries before a summary among which its request is looked for."""
+
+FIRST, RESULT, BOUNDARY = range(3)
+"""The lines that a unit may have."""
 
 PARENT: Final = b'{"parentUuid":'
 
@@ -87,7 +87,7 @@ class ClaudeFormat:
         return iter(sorted(map(_unit, whole)))
 
     def ids(self, session_id: str, unit: Unit) -> tuple[str, ...]:
-        return tuple(_uuid(session_id, unit.name, each) for each in ("", "result", "boundary"))
+        return _uuids(session_id, unit.name)
 
     def records(
         self, snapshot: TranscriptSnapshot, unit: Unit, *, resting: bool
@@ -110,7 +110,7 @@ class ClaudeFormat:
 
     def line(self, record: Record, before: str) -> bytes:
         parent = b'"%b"' % before.encode() if before else b"null"
-        return PARENT + parent + b"," + record.body[1:]
+        return b"".join((PARENT, parent, b",", memoryview(record.body)[1:]))
 
     def identify(self, line: bytes) -> tuple[str, bytes]:
         try:
@@ -151,8 +151,8 @@ class _Lines:
         message = self.message
         return message is not None and self.is_over and message.summary and message.error is None
 
-    def user(self, content: object, at: float | None, part: str = "", **more: object) -> Record:
-        return self._record("user", part, at, {"role": "user", "content": content}, more)
+    def user(self, content: object, at: float | None, line: int = FIRST, **more: object) -> Record:
+        return self._record("user", line, at, {"role": "user", "content": content}, more)
 
     def assistant(
         self, content: list[object], at: float | None, *, usage: bool, **more: object
@@ -171,7 +171,7 @@ class _Lines:
             said["stop_reason"] = STOPS.get(message.finish)
             if used := _usage(message):
                 said["usage"] = used
-        return self._record("assistant", "", at, said, {"requestId": entry.message_id, **more})
+        return self._record("assistant", FIRST, at, said, {"requestId": entry.message_id, **more})
 
     def boundary(self, trigger: str, before: int | None) -> Record:
         tokens = {} if before is None else {"preTokens": before}
@@ -181,10 +181,10 @@ class _Lines:
             "level": "info",
             "compactMetadata": {"trigger": trigger} | tokens,
         }
-        return self._record("system", "boundary", None, None, more)
+        return self._record("system", BOUNDARY, None, None, more)
 
     def _record(
-        self, kind: str, part: str, at: float | None, message: object, more: dict[str, object]
+        self, kind: str, line: int, at: float | None, message: object, more: dict[str, object]
     ) -> Record:
         entry, snapshot = self.entry, self._snapshot
         fields: dict[str, object] = {
@@ -200,7 +200,7 @@ class _Lines:
         if message is not None:
             fields["message"] = message
         fields |= {name: value for name, value in more.items() if value is not None}
-        uuid = _uuid(snapshot.session_id, _unit(entry).name, part)
+        uuid = _uuids(snapshot.session_id, _unit(entry).name)[line]
         fields |= {"uuid": uuid, "timestamp": _timestamp(self._time(at))}
         return Record(uuid, entry.message_key, one_line(_encode(fields)))
 
@@ -261,7 +261,7 @@ def _tool(lines: _Lines, cap: int | None, *, resting: bool) -> tuple[list[Record
         failed = entry.status == "error"
         content = state.error if failed else state.output
         result = {"type": "tool_result", "tool_use_id": call_id, "content": content, "is_error": failed}
-        records.append(lines.user([result], entry.ended or entry.at, "result"))
+        records.append(lines.user([result], entry.ended or entry.at, RESULT))
     return records, entry.settled
 
 
@@ -291,9 +291,12 @@ def _unit(entry: TranscriptEntry) -> Unit:
     return Unit(entry.key, f"{entry.message_id}/{entry.id}")
 
 
-def _uuid(session_id: str, name: str, part: str) -> str:
-    name = f"{session_id}/{name}/{part}".encode("utf-8", "replace").decode()
-    return str(uuid5(NAMES, name))
+def _uuids(session_id: str, name: str) -> tuple[str, str, str]:
+    """Of all lines of a unit: the same whenever it is written again. One hash makes all three."""
+    named = f"{session_id}/{name}".encode("utf-8", "replace")
+    digest = blake2b(named, digest_size=20, person=b"sessionstreams").hexdigest()
+    start = f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-a{digest[15:18]}-"
+    return start + digest[18:30], start + digest[22:34], start + digest[28:40]
 
 
 def _is_content(entry: TranscriptEntry) -> bool:

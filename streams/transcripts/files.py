@@ -49,13 +49,14 @@ def append(path: Path, lines: Iterable[bytes], known: Signature | None) -> Signa
     Raises:
         OSError: It cannot be written. The file is as it was.
     """
-    make_directory(path.parent)
+    if known is None:
+        make_directory(path.parent)
     with sole_writer(path):
         if not _is_still(path, known):
             return None
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | BINARY, 0o600)
         try:
-            _write_all(file, _mend(file) + b"".join(line + b"\n" for line in lines))
+            _write_all(file, b"\n".join((*_mend(file), *lines, b"")))
         finally:
             os.close(file)
         return signature(path)
@@ -79,11 +80,11 @@ def _write_all(file: int, text: bytes) -> None:
         raise
 
 
-def _mend(file: int) -> bytes:
-    """Take off what a killed writer left of a line; give what is missing to the end of a whole one."""
+def _mend(file: int) -> tuple[bytes, ...]:
+    """Take off what a killed writer left of a line. One that only wants its end: go on after that."""
     size = os.fstat(file).st_size
     if size == 0 or _read(file, size - 1, size) == b"\n":
-        return b""
+        return ()
     start, step = size, 4096
     while start > 0 and b"\n" not in _read(file, start, size):
         start, step = max(0, start - step), step * 2
@@ -91,9 +92,9 @@ def _mend(file: int) -> bytes:
     last = tail[tail.rfind(b"\n") + 1 :]
     records, torn = records_in(last)
     if records and not torn:
-        return b"\n"
+        return (b"",)
     os.ftruncate(file, size - len(last))
-    return b""
+    return ()
 
 
 def _read(file: int, start: int, end: int) -> bytes:

@@ -87,9 +87,9 @@ def test_a_part_keeps_what_an_event_does_not_repeat() -> None:
 
 def test_another_text() -> None:
     """Only the text differs."""
-    assert (
-        with_text(b'{"id":"p","text":"","x":{"y":1}}', b'"new"') == b'{"id":"p","text":"new","x":{"y":1}}'
-    )
+    body = b'{"id":"p","text":"","x":{"y":1}}'
+    assert json.loads(with_text(body, (b'"n', b'ew"'))) == {"id": "p", "text": "new", "x": {"y": 1}}
+    assert with_text(b'{"text":""}', (b'"new"',)) == b'{"text":"new"}'
 
 
 def test_what_fits_is_not_touched() -> None:

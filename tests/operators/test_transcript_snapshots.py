@@ -295,6 +295,17 @@ def test_reordered_and_repeated_events_end_in_the_right_text() -> None:
         assert final(*(events[place] for place in order)) == ["abcd"], order
 
 
+def test_an_overtaken_update_says_nothing() -> None:
+    """S4: of a part and of a message, the newest event counts, not the last one to arrive."""
+    newer, older = numbered(text("s", "m", "p", "new"), 5), numbered(text("s", "m", "p", "old"), 4)
+    assert final(newer, older) == ["new"]
+    assert final(older, newer, older) == ["new"]
+    told = [numbered(user("s", "m", created=float(number)), number) for number in (5, 4)]
+    (entry,) = snapshots(*told)[-1].whole
+    assert entry.message is not None
+    assert entry.message.created == 5.0
+
+
 def test_the_last_snapshot_of_a_part_settles_the_text() -> None:
     """T11, S8: pieces without ids, lost, doubled or swapped: the part at its end has the right text."""
     part = ("s", "m", "p")

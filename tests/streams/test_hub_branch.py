@@ -1,5 +1,7 @@
 """``EventHub.branch``: some of a hub's subscribers, ended alone."""
 
+import pytest
+
 import operators as ops
 from streams import EventHub
 from streams.events import SessionEvent, SessionIdle
@@ -43,15 +45,18 @@ def test_ending_a_branch_flushes_it_alone() -> None:
     assert seen == ["end", "over"]
 
 
-def test_ending_the_hub_ends_its_branches_once() -> None:
+@pytest.mark.parametrize("ending", ["completed", "error"])
+def test_ending_the_hub_ends_its_branches_once(ending: str) -> None:
     """Completed or failed; and to end the branch after that does nothing more."""
-    for end in (lambda hub: hub.on_completed(), lambda hub: hub.on_error(ValueError("x"))):
-        hub, seen = EventHub(), list[object]()
-        branch = hub.branch()
-        branch.subscribe(seen.append, lambda error: seen.append("error"), lambda: seen.append("over"))
-        end(hub)
-        branch.on_completed()
-        assert len(seen) == 1
+    hub, seen = EventHub(), list[object]()
+    branch = hub.branch()
+    branch.subscribe(seen.append, lambda error: seen.append("error"), lambda: seen.append("completed"))
+    if ending == "error":
+        hub.on_error(ValueError("x"))
+    else:
+        hub.on_completed()
+    branch.on_completed()
+    assert seen == [ending]
 
 
 def test_a_late_subscriber_of_an_ended_branch_is_told() -> None:

@@ -66,6 +66,14 @@ def test_standard_input(recording_of: Any, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_progress_bar_on_a_terminal(recording_of: Any, tmp_path: Path) -> None:
+    """On standard error, so that what is written can be piped on."""
+    arguments = ["transcripts", str(recording_of("basic").path), "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments, env={"FORCE_COLOR": "1", "COLUMNS": "100", "NO_COLOR": ""})
+    assert "117/117" in done.stderr
+    assert "━" not in done.stdout
+
+
 def test_a_cap(recording_of: Any, tmp_path: Path) -> None:
     """Of what a call says."""
     run(recording_of("long").path, "--out", tmp_path, "--cap", 1024)

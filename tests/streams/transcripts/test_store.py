@@ -381,7 +381,7 @@ def test_a_replacement_that_is_always_refused(stage: Stage, monkeypatch: pytest.
 def test_a_disk_that_is_full_or_read_only(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, error: int, failing: str
 ) -> None:
-    """An item on ``errors`` at once, the old file intact; when there is room again, nothing is missing."""
+    """An item on ``errors`` at once, the old file intact; once there is room, nothing is missing."""
     stage.play(0.0, *prompt(1))
     stage.rest_at(1.0)
     disk = Counted(monkeypatch, failing)
