@@ -256,7 +256,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
     def wants(self, *types: type[SessionEvent]) -> bool:
         """Whether anybody is subscribed to any of these types: a source need not ask for others."""
         attached = self._attached
-        return any(each.call_for(kind) is not None for each in attached for kind in types)
+        return any(each.route(kind) is not None for each in attached for kind in types)
 
     def attach(
         self,

@@ -171,7 +171,10 @@ class Connection:
             if self._been_connected or self._scope.everything:
                 raise
         directory = self._scope.directory
-        exchange = self._opened(INSTANCE, {"directory": directory} if directory else {})
+        try:
+            exchange = self._opened(INSTANCE, {"directory": directory} if directory else {})
+        except NotFound as error:
+            raise NotOpencode(f"{self._transport.url} is no opencode server: {error}") from None
         self._path = INSTANCE
         return exchange
 

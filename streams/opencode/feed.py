@@ -18,6 +18,10 @@ HOLE_EVERY: Final = 1.0
 """Seconds between questions about missing numbers: what came in another order comes by itself."""
 
 
+LOOK_EVERY: Final = 1.0
+"""Seconds between looks whether it is still worth waiting for a subscriber that is stuck."""
+
+
 class Feed:
     """Takes in what connections bring, one connection after the other, and publishes it.
 
@@ -95,10 +99,12 @@ class Feed:
 
     def _fill_holes(self) -> None:
         """A number is missing although the connection is well."""
-        for session_id in list(self._intake.sequence.held):
-            at = self._asked = self._seconds()
-            self._publish([ev.StreamGap(session_id, at, since=at)])
-            self._resume(session_id, at, self._resumption.fill_hole(session_id, at))
+        at = self._asked = self._seconds()
+        self._publish(
+            [ev.StreamGap(session_id, at, since=at) for session_id in self._intake.sequence.held]
+        )
+        for session_id, events in self._resumption.fill_holes(at).items():
+            self._resume(session_id, at, events)
 
     def _resume(self, session_id: str, since: float, events: list[SessionEvent]) -> None:
         counts = self._intake.counts
@@ -120,7 +126,8 @@ class Feed:
         counts.events_seen += len(batch)
         handled = Event()
         self._hub.on_batch(_then(batch, handled.set))
-        handled.wait()
+        while not handled.wait(LOOK_EVERY) and not self.stopped:
+            pass
 
 
 def _then(events: list[SessionEvent], handled: Callable[[], object]) -> Iterator[SessionEvent]:

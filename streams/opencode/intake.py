@@ -154,11 +154,8 @@ class Intake:
         return self._take_plain(wire.decode(payload, at))
 
     def take_entry(self, entry: Entry, at: float) -> SessionEvent | None:
-        """An entry that was asked for; None when it had come before."""
-        if entry.id in self._ids:
-            self.counts.duplicates += 1
-            return None
-        return self._logged(entry, at)
+        """An entry that was asked for; None when it has been published already."""
+        return None if entry.id in self._ids else self._logged(entry, at)
 
     def abandon(self) -> list[SessionEvent]:
         """The connection is over: what waited for a missing number and cannot be asked for."""
@@ -187,17 +184,14 @@ class Intake:
             entry = _twin(payload).payload.entry
         except (ValueError, RecursionError):
             return self._take_plain(wire.decode(payload, at))
-        sequence, kind = self.sequence, entry.type.rpartition(".")[0].encode()
-        if kind not in self._numbered:
-            self._numbered.add(kind)
-            if entry.id in self._ids:  # its plain form has been published
-                self.newest_id = max(self.newest_id, entry.id)
-                sequence.set_last(entry.session_id, entry.seq)
-                return ()
-        if entry.id in self._ids or not sequence.is_new(entry.session_id, entry.seq):
+        kind = entry.type.rpartition(".")[0].encode()
+        is_first, is_known = kind not in self._numbered, entry.id in self._ids
+        self._numbered.add(kind)
+        if (is_known and not is_first) or not self.sequence.is_new(entry.session_id, entry.seq):
             self.counts.duplicates += 1
             return ()
-        return sequence.take(entry.session_id, entry.seq, self._logged(entry, at))
+        event = None if is_known else self._logged(entry, at)
+        return self.sequence.take(entry.session_id, entry.seq, event)
 
     def _logged(self, entry: Entry, at: float) -> SessionEvent:
         self._ids.add(entry.id)

@@ -8,13 +8,12 @@ import msgspec
 from reactivex import abc
 from reactivex.disposable import Disposable
 
-from streams.events import SessionEvent
 from streams.hub import Attachment, EventHub
-from streams.opencode.current import Current
 from streams.opencode.connection import Connection, Policy, Scope
+from streams.opencode.current import Current
 from streams.opencode.state import ConnectionState
 from streams.opencode.transport import USERNAME, Http, Transport
-from streams.schedulers import calling, daemon
+from streams.schedulers import calling
 
 __all__ = ["LiveEvents", "connect"]
 
@@ -26,7 +25,6 @@ class LiveEvents(EventHub):
     it for all. One daemon thread reads, and calls the subscribers; it never keeps the process alive.
 
     Attributes:
-        clock: The scheduler of the connection, and of operators that are given none.
         state: How the connection is doing, now and at each change. Subscribing to it does not connect.
     """
 
@@ -37,8 +35,7 @@ class LiveEvents(EventHub):
         policy: Policy,
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
-        self.clock = scheduler or daemon()
-        super().__init__(scheduler=self.clock)
+        super().__init__(scheduler=scheduler)
         self.state = Current(ConnectionState(), self.report)
         self._transport = transport
         self._scope = scope
@@ -55,7 +52,6 @@ class LiveEvents(EventHub):
     def close(self) -> None:
         """Disconnect, and complete every subscriber."""
         self.on_completed()
-        self._decide()
 
     def __enter__(self) -> "LiveEvents":
         return self
@@ -63,18 +59,8 @@ class LiveEvents(EventHub):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def attach(
-        self,
-        calls: dict[type[SessionEvent], abc.OnNext[SessionEvent]],
-        error: abc.OnError,
-        completed: abc.OnCompleted,
-    ) -> abc.DisposableBase:
-        attached = super().attach(calls, error, completed)
-        self._decide()
-        return attached
-
-    def detach(self, attachment: Attachment) -> None:
-        super().detach(attachment)
+    def _set_attached(self, attached: tuple[Attachment, ...]) -> None:
+        super()._set_attached(attached)
         self._decide()
 
     def count_dropped(self, number: int) -> None:
@@ -105,7 +91,7 @@ class LiveEvents(EventHub):
         """A connection that has nothing of an earlier one."""
 
         def tell(state: ConnectionState) -> None:
-            if self._reader is reader or state.status == "closed":
+            if self._reader in (reader, None):  # nothing of one that a later one has replaced
                 self.state.set(state)
 
         return Connection(

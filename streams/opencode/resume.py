@@ -85,21 +85,18 @@ class Resumption:
         deleted = [ev.SessionDeleted(session_id, at) for session_id in sorted(gone)]
         return [*events, *deleted, *self._present.events(here, at)]
 
-    def fill_hole(self, session_id: str, at: float) -> list[SessionEvent]:
-        """What is missing of one session amid a connection, and what waited for it, in order."""
+    def fill_holes(self, at: float) -> dict[str, list[SessionEvent]]:
+        """What is missing amid a connection, and what waited for it, in order, by session."""
         self._asking.complete = True
         sequence = self._intake.sequence
-        last, numbers = sequence.last[session_id], sequence.held[session_id].numbers()
-        wanted = set(range(last + 1, numbers[-1])).difference(numbers)
-        missing = {
-            entry.seq: event
-            for entry in self._entries(self._list(MAX_LISTED)) or ()
-            if entry.session_id == session_id and entry.seq in wanted
-            if (event := self._intake.take_entry(entry, at)) is not None
-        }
-        self._intake.counts.resumed += len(missing)
-        self._asking.complete &= len(missing) == len(wanted)
-        return sequence.fill(session_id, missing)
+        wanted = {session_id: sequence.missing(session_id) for session_id in sequence.held}
+        found: dict[str, dict[int, SessionEvent | None]] = {session_id: {} for session_id in wanted}
+        for entry in self._entries(self._list(MAX_LISTED)) or ():
+            if entry.seq in wanted.get(entry.session_id, ()):
+                found[entry.session_id][entry.seq] = self._intake.take_entry(entry, at)
+        self._intake.counts.resumed += sum(map(len, found.values()))
+        self._asking.complete &= all(len(wanted[each]) == len(found[each]) for each in wanted)
+        return {session_id: sequence.fill(session_id, found[session_id]) for session_id in wanted}
 
     # --- which sessions there are -----------------------------------------------------------------
 
