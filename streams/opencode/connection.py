@@ -105,7 +105,7 @@ class Connection:
         self._changing = Lock()
         self._closed = Event()
         self._been_connected = False
-        self._attempt = self._unanswered = 0
+        self._attempt = self._unanswered = self._told_gaps = 0
         self._connected_at = self._told_at = inf
 
     @property
@@ -155,7 +155,7 @@ class Connection:
         try:
             while chunk := watchdog.read():
                 self._feed.take(chunk)
-                if self._seconds() >= self._told_at + TELL_EVERY:
+                if self._seconds() >= self._told_at + TELL_EVERY or self._told_gaps != self.counts.gaps:
                     self._tell("connected")
         finally:
             watchdog.dispose()
@@ -261,5 +261,6 @@ class Connection:
 
     def _tell(self, status: Status, error: OpencodeError | None = None) -> None:
         at = self._told_at = self._seconds()
+        self._told_gaps = self.counts.gaps
         counts = msgspec.structs.replace(self._intake.counts)
         self._told(ConnectionState(status, at, self._attempt, error, counts))

@@ -131,6 +131,7 @@ class Http:
             timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
             # A socket of its own per request: a kept one may be of a server that is gone.
             limits=httpx2.Limits(max_keepalive_connections=0),
+            verify=url.scheme == "https",  # loading authorities takes longer than a request does
             follow_redirects=False,
             trust_env=False,  # a proxy of the environment would be told the password
         )

@@ -6,7 +6,7 @@ does: the log from the numbered twins, statuses lost at a restart, and so on.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,7 +14,35 @@ JSON = "application/json"
 PAGE = "text/html; charset=utf-8"
 MAX_TOLD = 998
 
+DURABLE = {
+    "session.created",
+    "session.updated",
+    "session.deleted",
+    "message.updated",
+    "message.removed",
+    "message.part.updated",
+    "message.part.removed",
+}
+
 Answer = tuple[int, str, bytes]
+
+
+def as_global(raws: Iterable[bytes], directory: str = "/home/dev/project") -> Iterator[bytes]:
+    """A recording of ``/event`` as ``/global/event`` would have sent it: in envelopes, with twins."""
+    numbers: Counter[str] = Counter()
+    start = b'{"directory":%s,"project":"p","payload":' % json.dumps(directory).encode()
+    for raw in raws:
+        yield start + raw + b"}"
+        payload = json.loads(raw)
+        if payload["type"] not in DURABLE:
+            continue
+        properties = payload["properties"]
+        session_id = properties["sessionID"]
+        entry = {"id": payload["id"], "type": f"{payload['type']}.1", "seq": numbers[session_id]}
+        entry |= {"aggregateID": session_id, "data": properties}
+        numbers[session_id] += 1
+        twin = json.dumps({"type": "sync", "syncEvent": entry}, separators=(",", ":"))
+        yield start + twin.encode() + b"}"
 
 
 class RecordedServer:
