@@ -48,7 +48,7 @@ def test_the_first_subscriber_connects_and_the_last_one_disconnects(
     again = collected()
     events.subscribe(again.add)
     again.wait_for_type(ev.StreamConnected)
-    loopback.happen(20)
+    loopback.happen(100)
     again.wait_for_type(ev.PartUpdated)
     assert not any(isinstance(event, ev.StreamGap) for event in again)
     events.close()
