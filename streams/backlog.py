@@ -96,7 +96,7 @@ class Backlog(Generic[_T]):
                 self.dropped += self._keep(self._without_deltas)
         if self._is_full():
             raise Overflowed(
-                f"{len(self._waiting)} values ({self._bytes} bytes) wait for a consumer that is too slow; "
+                f"{len(self._waiting)} values ({self._bytes} bytes) wait for too slow a consumer; "
                 f"at most {self._capacity} ({self._max_bytes} bytes) may, and none may be dropped"
             )
 

@@ -1,5 +1,6 @@
 """opencode: what its server says, decoded, live, and asked for."""
 
+from streams.opencode.client import Client
 from streams.opencode.errors import (
     BadAnswer,
     MissingExtra,
@@ -20,6 +21,7 @@ from streams.opencode.wire import decode
 
 __all__ = [
     "BadAnswer",
+    "Client",
     "ConnectionState",
     "Counts",
     "LiveEvents",
