@@ -421,8 +421,8 @@ class StreamConnected(StreamEvent, frozen=True, gc=False, tag=True):
 class StreamGap(StreamEvent, frozen=True, gc=False, tag=True):
     """Events are missing since; what was derived before may be stale.
 
-    With a ``session_id`` only that session's are. What follows, up to ``StreamResumed``, was missed and
-    is delivered late: ``at`` is when it was received, not when it happened.
+    What follows, up to ``StreamResumed``, was missed and is delivered late: ``at`` is when it was
+    received, not when it happened.
     """
 
     since: float = 0.0

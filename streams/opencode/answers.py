@@ -5,18 +5,20 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from streams import events as ev
 from streams.events import SessionEvent
 from streams.opencode import wire
 from streams.opencode.errors import BadAnswer
 from streams.opencode.log import Entry, payload_of
+from streams.opencode.session_history import history
 
 __all__ = [
     "Listed",
     "asked_events",
     "directory_of",
     "entries_of",
+    "history_of",
     "listed_of",
-    "message_events",
     "session_event",
     "status_events",
     "todo_event",
@@ -59,11 +61,6 @@ class _Row(msgspec.Struct):
     data: msgspec.Raw
 
 
-class _Message(msgspec.Struct):
-    info: msgspec.Raw
-    parts: list[msgspec.Raw] = []
-
-
 def _decoder(kind: Any) -> Callable[[bytes, str], Any]:  # noqa: ANN401
     decode = msgspec.json.Decoder(kind).decode
 
@@ -79,7 +76,6 @@ def _decoder(kind: Any) -> Callable[[bytes, str], Any]:  # noqa: ANN401
 _raws = cast(Callable[[bytes, str], list[msgspec.Raw]], _decoder(list[msgspec.Raw]))
 _raws_by_name = cast(Callable[[bytes, str], dict[str, msgspec.Raw]], _decoder(dict[str, msgspec.Raw]))
 _rows = cast(Callable[[bytes, str], list[_Row]], _decoder(list[_Row]))
-_messages = cast(Callable[[bytes, str], list[_Message]], _decoder(list[_Message]))
 _path = cast(Callable[[bytes, str], _Path], _decoder(_Path))
 _session = cast(Callable[[bytes, str], _Session], _decoder(_Session))
 
@@ -112,16 +108,12 @@ def session_event(listed: Listed, kind: str, at: float) -> SessionEvent:
     return wire.decode(payload_of(kind, properties), at)
 
 
-def message_events(answer: bytes, path: str, at: float) -> list[SessionEvent]:
-    """``GET /session/{id}/message``: each message and its parts, in order."""
-    events: list[SessionEvent] = []
-    for message in _messages(answer, path):
-        info = payload_of("message.updated", b'{"info":%s}' % bytes(message.info))
-        parts = (
-            payload_of("message.part.updated", b'{"part":%s}' % bytes(part)) for part in message.parts
-        )
-        events += [wire.decode(payload, at) for payload in (info, *parts)]
-    return events
+def history_of(answer: bytes, path: str, session_id: str, asked: float, at: float) -> ev.SessionHistory:
+    """``GET /session/{id}/message``."""
+    try:
+        return history(session_id, answer, asked=asked, at=at)
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer(f"{path}: {error}") from None
 
 
 def status_events(answer: bytes, path: str, at: float) -> dict[str, SessionEvent]:

@@ -4,17 +4,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from math import isfinite
-from typing import TypeVar, cast
+from typing import TypeVar
 from urllib.parse import quote
 
 from reactivex import Observable, abc
 
-from streams.events import MessageUpdated, PartUpdated, SessionStatus, Todo, TodosUpdated
+from streams.events import SessionHistory, SessionStatus, Todo, TodosUpdated
 from streams.limits import ContextLimits
 from streams.opencode import answers
 from streams.opencode.errors import BadAnswer
 from streams.opencode.requests import Request
-from streams.opencode.sharing import Shared
 from streams.opencode.transport import USERNAME, Http
 from streams.schedulers import daemon, seconds_of
 
@@ -22,9 +21,6 @@ __all__ = ["Client"]
 
 _T = TypeVar("_T")
 _Duration = float | timedelta
-
-Messages = tuple[MessageUpdated | PartUpdated, ...]
-"""Each message followed by its parts, as the events that would have told of them."""
 
 
 class Client:
@@ -47,7 +43,7 @@ class Client:
         MissingExtra: httpx2 is not installed.
         ValueError: ``base_url`` is no address; in the methods, a timeout is not above 0.
 
-    Memory: a request's answer; of ``messages`` at most eight, for as long as their askers accept.
+    Memory: a request's answer.
     Time: one timer per request, cancelled when it is answered.
 
     Example:
@@ -72,7 +68,6 @@ class Client:
         self._parameters = {} if directory is None else {"directory": directory}
         self._scheduler = scheduler or daemon()
         self._seconds = seconds_of(self._scheduler)
-        self._messages: Shared[Messages] = Shared(self._scheduler)
 
     # --- telling ----------------------------------------------------------------------------------
 
@@ -103,22 +98,30 @@ class Client:
 
     # --- asking -----------------------------------------------------------------------------------
 
-    def messages(
-        self, session_id: str, *, max_age: _Duration = 0.0, timeout: _Duration = 5.0
-    ) -> Observable[Messages]:
-        """A session's whole history: each message followed by its parts, as events.
+    def messages(self, session_id: str, *, timeout: _Duration = 5.0) -> Observable[SessionHistory]:
+        """A session's whole history, as the value that completes a transcript.
 
-        It can be tens of megabytes: derive what you need from the events instead, where you can. Whoever
-        asks about a session while it is being asked about shares the answer.
+        It can be tens of megabytes: derive what you need from the events instead, where you can.
+        ``TranscriptStore.prime(session_id, client.messages)`` asks for it once, whoever wants it.
 
         Args:
             session_id: The session.
-            max_age: Accept an answer that is at most so old; 0 asks anew.
             timeout: How long the answer may take.
         """
-        read = cast(Callable[[bytes, str], Messages], self._read_messages)
-        question = self._ask("GET", _of(session_id, "message"), read, timeout)
-        return self._messages.ask(session_id, question, _seconds("max_age", max_age, zero=True))
+
+        def ask(
+            observer: abc.ObserverBase[SessionHistory], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            asked = self._seconds()
+
+            def read(answer: bytes, path: str) -> SessionHistory:
+                return answers.history_of(answer, path, session_id, asked, self._seconds())
+
+            request = self._ask("GET", _of(session_id, "message"), read, timeout)
+            return request.subscribe(observer, scheduler=scheduler)
+
+        _seconds("timeout", timeout)
+        return Observable(ask)
 
     def status(self, *, timeout: _Duration = 5.0) -> Observable[dict[str, SessionStatus]]:
         """The sessions that are busy or about to try again. One that is not in it is idle."""
@@ -154,9 +157,6 @@ class Client:
 
         return self._ask("GET", "/config/providers", read, timeout)
 
-    def _read_messages(self, answer: bytes, path: str) -> tuple[object, ...]:
-        return tuple(answers.message_events(answer, path, self._seconds()))
-
     def _ask(
         self,
         method: str,
@@ -180,9 +180,8 @@ def _is_true(answer: bytes, path: str) -> bool:
     return answer.strip() != b"false"
 
 
-def _seconds(name: str, value: _Duration, *, zero: bool = False) -> float:
+def _seconds(name: str, value: _Duration) -> float:
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isfinite(number) or number < 0 or (number == 0 and not zero):
-        least = "0 or more" if zero else "above 0"
-        raise ValueError(f"{name} must be seconds {least} (a number or a timedelta), got {value!r}")
+    if not (isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be seconds above 0 (a number or a timedelta), got {value!r}")
     return float(number)

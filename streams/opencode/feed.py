@@ -95,23 +95,20 @@ class Feed:
             return
         since = self._heard
         self._publish([greeting, ev.StreamGap("", at, since=since)])
-        self._resume("", since, self._resumption.after_gap(greeting, at))
+        self._resume(since, self._resumption.after_gap(greeting, at))
 
     def _fill_holes(self) -> None:
         """A number is missing although the connection is well."""
         at = self._asked = self._seconds()
-        self._publish(
-            [ev.StreamGap(session_id, at, since=at) for session_id in self._intake.sequence.held]
-        )
-        for session_id, events in self._resumption.fill_holes(at).items():
-            self._resume(session_id, at, events)
+        self._publish([ev.StreamGap("", at, since=self._heard)])
+        self._resume(self._heard, self._resumption.fill_holes(at))
 
-    def _resume(self, session_id: str, since: float, events: list[SessionEvent]) -> None:
+    def _resume(self, since: float, events: list[SessionEvent]) -> None:
         counts = self._intake.counts
         counts.gaps += 1
         counts.lost = self._intake.sequence.lost
         complete = self._resumption.complete
-        end = ev.StreamResumed(session_id, self._seconds(), "", b"", since, len(events), complete)
+        end = ev.StreamResumed("", self._seconds(), since=since, events=len(events), complete=complete)
         self._publish([*events, end])
 
     def _publish(self, events: Iterable[SessionEvent]) -> None:

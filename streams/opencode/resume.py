@@ -7,6 +7,7 @@ has no log, each session that changed has its messages fetched once, if anybody 
 
 import heapq
 from functools import partial
+from math import inf
 from operator import attrgetter
 from typing import Final
 
@@ -85,8 +86,8 @@ class Resumption:
         deleted = [ev.SessionDeleted(session_id, at) for session_id in sorted(gone)]
         return [*events, *deleted, *self._present.events(here, at)]
 
-    def fill_holes(self, at: float) -> dict[str, list[SessionEvent]]:
-        """What is missing amid a connection, and what waited for it, in order, by session."""
+    def fill_holes(self, at: float) -> list[SessionEvent]:
+        """What is missing amid a connection, and what waited for it: each session's in order."""
         self._asking.complete = True
         sequence = self._intake.sequence
         wanted = {session_id: sequence.missing(session_id) for session_id in sequence.held}
@@ -96,7 +97,7 @@ class Resumption:
                 found[entry.session_id][entry.seq] = self._intake.take_entry(entry, at)
         self._intake.counts.resumed += sum(map(len, found.values()))
         self._asking.complete &= all(len(wanted[each]) == len(found[each]) for each in wanted)
-        return {session_id: sequence.fill(session_id, found[session_id]) for session_id in wanted}
+        return [event for each in wanted for event in sequence.fill(each, found[each])]
 
     # --- which sessions there are -----------------------------------------------------------------
 
@@ -179,8 +180,24 @@ class Resumption:
             events.append(answers.session_event(each, kind, at))
         for session_id in sorted(unsure) if sessions is None else [each.id for each in changed]:
             self._intake.sequence.forget(session_id)
-            if self._wants(ev.MessageUpdated, ev.PartUpdated):
-                read = partial(answers.message_events, at=at)
-                path = f"/session/{session_id}/message"
-                events += self._asking.optional(read, "GET", path) or ()
+            if self._wants(ev.MessageUpdated, ev.PartUpdated, ev.SessionHistory):
+                events += self._history_of(session_id, since, at)
         return events
+
+    def _history_of(self, session_id: str, since: float, at: float) -> list[SessionEvent]:
+        """The history as what it is, and what of it is news as the events that were missed."""
+        read = partial(answers.history_of, session_id=session_id, asked=at, at=at)
+        history = self._asking.optional(read, "GET", f"/session/{session_id}/message")
+        if history is None:
+            return []
+        news: list[SessionEvent] = []
+        is_news = False
+        for event in history.events:
+            if isinstance(event, ev.MessageUpdated):
+                completed = (
+                    inf if event.role == "assistant" and event.completed is None else event.completed
+                )
+                is_news = event.created > since or (completed or 0) > since
+            if is_news:
+                news.append(event)
+        return [history, *news]

@@ -118,9 +118,11 @@ def test_one_answer(played: LoopbackServer, client: Client) -> None:
 
 
 def test_messages(played: LoopbackServer, client: Client) -> None:
-    """A session's history comes as the events that would have told of it."""
+    """A session's history comes as one value, read."""
     (session_id,) = played.server.sessions
-    (messages,) = Asked(client.messages(session_id)).wait().values
+    (history,) = Asked(client.messages(session_id)).wait().values
+    assert (history.session_id, history.asked <= history.at) == (session_id, True)
+    messages = history.events
     told = played.server.messages[session_id]
     assert [each.message_id for each in messages if isinstance(each, ev.MessageUpdated)] == sorted(told)
     parts = [each for each in messages if isinstance(each, ev.PartUpdated)]
@@ -225,85 +227,16 @@ def test_giving_up(silent: Any) -> None:
     assert (asked.values, asked.errors, asked.completed) == ([], [], 0)
 
 
-def test_who_asks_meanwhile_shares_the_answer(silent: Any) -> None:
-    """T10: ten ask while one request is under way: one request, ten answers."""
-    client = Client(silent.url)
-    (session_id,) = silent.server.sessions
-    asked = [Asked(client.messages(session_id)) for _ in range(10)]
-    silent.release()
-    answers = [each.wait().values[0] for each in asked]
-    assert all(each is answers[0] for each in answers)
-    assert silent.seen == [f"/session/{session_id}/message"]
-
-
-def test_all_fail_together_and_the_next_asks_anew(silent: Any) -> None:
-    """T10: one that never settles fails all its callers at 5 s; failures are not kept; no late answer comes."""
-    clock = Replay()
-    client = Client(silent.url, scheduler=clock)
-    (session_id,) = silent.server.sessions
-    first = [Asked(client.messages(session_id, max_age=60)) for _ in range(3)]
-    wait_until(lambda: clock.pending == 1 and len(silent.seen) == 1)
-    clock.advance_to(5.0)
-    assert all(isinstance(each.wait().errors[0], TimedOut) for each in first)
-    again = Asked(client.messages(session_id, max_age=60))
-    silent.release()
-    assert len(again.wait().values) == 1
-    assert [each.values for each in first] == [[], [], []]
-    assert len(silent.seen) == 2
-
-
-def test_200_ask_in_100_seconds(played: LoopbackServer) -> None:
-    """T10: of 200 who accept an answer of up to 300 s, one asks the server; after that, one more does."""
-    clock = Replay()
-    client = Client(played.url, scheduler=clock)
-    (session_id,) = played.server.sessions
-    for number in range(200):
-        clock.advance_to(number / 2)
-        assert len(Asked(client.messages(session_id, max_age=300)).wait().values) == 1
-    assert len(played.seen) == 1
-    clock.advance_to(301)
-    assert clock.pending == 0
-    Asked(client.messages(session_id, max_age=300)).wait()
-    Asked(client.messages(session_id)).wait()
-    assert len(played.seen) == 3
-
-
-def test_kept_answers_are_bounded(played: LoopbackServer) -> None:
-    """R4: eight answers are kept at the most, and their timers go with them."""
-    clock = Replay()
-    client = Client(played.url, scheduler=clock)
-    (info,) = played.server.sessions.values()
-    for number in range(20):
-        played.server.sessions[f"ses_{number}"] = info
-        Asked(client.messages(f"ses_{number}", max_age=300)).wait()
-    assert clock.pending == 8
-    clock.advance_to(300)
-    assert clock.pending == 0
-
-
-def test_one_of_many_gives_up(silent: Any) -> None:
-    """A request that others wait for goes on; one that nobody waits for any more does not."""
-    clock = Replay()
-    client = Client(silent.url, scheduler=clock)
-    (session_id,) = silent.server.sessions
-    staying, leaving = Asked(client.messages(session_id)), Asked(client.messages(session_id))
-    leaving.following.dispose()
-    silent.release()
-    assert len(staying.wait().values) == 1
-    assert leaving.values == []
-
-
 def test_a_subscriber_that_raises(played: LoopbackServer, capsys: Any) -> None:
-    """S12: it harms neither the others that share the answer nor the process."""
+    """S12: it harms neither other requests nor the process."""
     client = Client(played.url)
     (session_id,) = played.server.sessions
 
     def fail(value: Any) -> None:
         raise RuntimeError("mine")
 
-    asked = client.messages(session_id)
-    asked.subscribe(fail)
-    assert len(Asked(asked).wait().values) == 1
+    client.messages(session_id).subscribe(fail)
+    assert len(Asked(client.messages(session_id)).wait().values) == 1
     client.status().subscribe(fail)
     assert len(Asked(client.status()).wait().values) == 1
 
@@ -313,7 +246,7 @@ def test_a_subscriber_that_raises(played: LoopbackServer, capsys: Any) -> None:
     [
         (lambda each: each.status(timeout=0),            "timeout must be seconds above 0"),
         (lambda each: each.abort("s", timeout=-1),       "timeout must be seconds above 0"),
-        (lambda each: each.messages("s", max_age=-1),    "max_age must be seconds 0 or more"),
+        (lambda each: each.messages("s", timeout=0.0),   "timeout must be seconds above 0"),
         (lambda each: each.todos("s", timeout=float("nan")), "timeout must be seconds above 0"),
     ],
 )  # fmt: skip

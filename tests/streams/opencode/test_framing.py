@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.opencode.framing import Frames, Oversized
@@ -54,6 +54,7 @@ def test_a_recorded_stream_cut_at_every_byte(recording_of: Any) -> None:
     assert payloads(*(stream[at : at + 1] for at in range(len(stream)))) == expected
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_cuts(data: st.DataObject) -> None:
     """S6: any number of cuts anywhere, in any mixture of line ends, changes nothing."""
