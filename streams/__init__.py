@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from streams import events, opencode, recordings, schedulers
+from streams.asynchronous import aiter  # noqa: A004
+from streams.backlog import Overflowed
+from streams.bounded import bounded
 from streams.faults import Fault
 from streams.hub import EventHub
 from streams.latest import Latest, latest
@@ -19,7 +22,10 @@ __all__ = [
     "Fault",
     "Latest",
     "Limit",
+    "Overflowed",
     "TranscriptStore",
+    "aiter",
+    "bounded",
     "events",
     "latest",
     "opencode",

@@ -40,6 +40,7 @@ __all__ = [
     "StreamConnected",
     "StreamEvent",
     "StreamGap",
+    "StreamResumed",
     "Times",
     "Todo",
     "TodosUpdated",
@@ -360,7 +361,7 @@ class PermissionAsked(SessionEvent, frozen=True, gc=False, tag=True):
 
 
 class PermissionReplied(SessionEvent, frozen=True, gc=False, tag=True):
-    """``once``, ``always`` or ``reject``."""
+    """``once``, ``always`` or ``reject``; empty when it is only known that nobody is asked any more."""
 
     request_id: str = ""
     reply: str = ""
@@ -418,9 +419,25 @@ class StreamConnected(StreamEvent, frozen=True, gc=False, tag=True):
 
 
 class StreamGap(StreamEvent, frozen=True, gc=False, tag=True):
-    """The connection was lost since; what was derived before may be stale."""
+    """Events are missing since; what was derived before may be stale.
+
+    What follows, up to ``StreamResumed``, was missed and is delivered late: ``at`` is when it was
+    received, not when it happened.
+    """
 
     since: float = 0.0
+
+
+class StreamResumed(StreamEvent, frozen=True, gc=False, tag=True):
+    """The end of what a ``StreamGap`` began: all that could be had of the missed events has come.
+
+    ``events`` is how many; ``complete`` is False where the server could not tell all of it. Deltas are
+    never told again: the whole part is, once it is over.
+    """
+
+    since: float = 0.0
+    events: int = 0
+    complete: bool = True
 
 
 class Heartbeat(StreamEvent, frozen=True, gc=False, tag=True):

@@ -253,6 +253,11 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
         return Derived(subscribe, self.scheduler, self.report)
 
+    def wants(self, *types: type[SessionEvent]) -> bool:
+        """Whether anybody is subscribed to any of these types: a source need not ask for others."""
+        attached = self._attached
+        return any(each.route(kind) is not None for each in attached for kind in types)
+
     def attach(
         self,
         calls: Mapping[type[SessionEvent], _Call],

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import timedelta
+from typing import cast
 
 import msgspec
 import reactivex
@@ -21,8 +22,16 @@ from streams.schedulers import calling, daemon, seconds_of
 
 __all__ = ["Answer", "Fetch", "Histories", "Primed"]
 
-Answer = Observable[bytes] | Future[bytes] | Awaitable[bytes] | bytes
-"""JSON, now or later: the body of the answer to ``GET /session/{id}/message``."""
+_Told = bytes | SessionHistory
+Answer = (
+    Observable[bytes]
+    | Observable[SessionHistory]
+    | Future[bytes]
+    | Awaitable[bytes]
+    | bytes
+    | SessionHistory
+)
+"""Now or later: the body of the answer to ``GET /session/{id}/message``, JSON, or what was read of it."""
 
 Fetch = Callable[[str], Answer]
 """Takes a session's id and asks for its history."""
@@ -130,7 +139,7 @@ class Histories:
             del self._primed[session_id]
 
     def _ask(self, session_id: str, fetch: Fetch, request: _Request) -> None:
-        def succeed(answer: bytes) -> None:
+        def succeed(answer: _Told) -> None:
             self._answered(session_id, request, answer)
 
         def fail(error: Exception) -> None:
@@ -148,9 +157,13 @@ class Histories:
         except Exception as error:
             fail(error)
 
-    def _answered(self, session_id: str, request: _Request, answer: bytes) -> None:
+    def _answered(self, session_id: str, request: _Request, answer: _Told) -> None:
         try:
-            taken = history(session_id, answer, asked=request.asked, at=self._seconds())
+            taken = (
+                msgspec.structs.replace(answer, asked=request.asked)
+                if isinstance(answer, SessionHistory)
+                else history(session_id, answer, asked=request.asked, at=self._seconds())
+            )
         except ValueError as error:
             self._failed(session_id, request, error)
             return
@@ -177,10 +190,10 @@ class Histories:
         return True
 
 
-def _observable(answer: Answer) -> Observable[bytes]:
+def _observable(answer: Answer) -> Observable[_Told]:
     if isinstance(answer, Observable):
-        return answer
-    if isinstance(answer, bytes):
+        return cast("Observable[_Told]", answer)
+    if isinstance(answer, _Told):
         return reactivex.just(answer)
     if inspect.isawaitable(answer):
         return reactivex.from_future(asyncio.ensure_future(answer))
