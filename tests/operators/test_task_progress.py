@@ -298,6 +298,25 @@ def test_archive_of_ended_tasks_is_bounded() -> None:
     assert (value.siblings.failed, value.siblings.pending) == (100, 1)
 
 
+def kept_after(*events: SessionEvent) -> set[str]:
+    """The sessions that a fold has a state of after these events, a second apart."""
+    fold = TaskProgressFold(0.0, lambda fault: pytest.fail(str(fault)))
+    calls = fold.calls()
+    for now, event in enumerate(events):
+        call = next(calls[kind] for kind in type(event).__mro__ if kind in calls)
+        call(event, float(now))
+    return set(fold.states)
+
+
+def test_a_session_that_is_only_named_is_not_kept() -> None:
+    """R6: nobody says again that an expired parent is gone, nor that a task never heard of is."""
+    gone = ev.SessionExpired("p")
+    assert kept_after(created("p"), created("c", "p"), gone, busy("c")) == {"c"}
+    launch = tool("p", "call", "task", "running", metadata={"sessionId": "c"})
+    assert kept_after(created("p"), launch) == {"p"}
+    assert kept_after(created("c", "p"), deleted("c"), launch) == {"p"}
+
+
 def test_session_that_vanishes_is_gone() -> None:
     """A task deleted or expired before its end is over: gone, and so is its batch."""
     rows = [(0.0, C), (0.0, busy("c")), (9.0, deleted("c"))]
