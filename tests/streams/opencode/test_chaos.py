@@ -165,14 +165,13 @@ def test_lines_that_never_come(payloads: list[bytes], seed: int) -> None:
     assert len(run.opened) == 2
     gaps = [event for event in run.seen if isinstance(event, ev.StreamGap)]
     assert gaps
-    assert all(gap.session_id for gap in gaps)
     assert run.counts.resumed > 0
     assert run.counts.lost == 0
     in_order = {
         session_id: [
             event.event_id for event in run.seen if event.session_id == session_id and event.event_id
         ]
-        for session_id in {gap.session_id for gap in gaps}
+        for session_id in {event.session_id for event in run.seen}
     }
     logged = {row["id"] for row in run.server.log}
     for ids in in_order.values():
