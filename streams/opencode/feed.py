@@ -1,6 +1,6 @@
 """From the bytes of a connection to the hub: the greeting, the gap before it, holes, and the rest."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from threading import Event
 from typing import Final
 
@@ -122,11 +122,7 @@ class Feed:
             counts.session_events_seen += bool(event.session_id)
         counts.events_seen += len(batch)
         handled = Event()
-        self._hub.on_batch(_then(batch, handled.set))
+        self._hub.on_batch(batch)
+        self._hub.strand.run(Event.set, handled)
         while not handled.wait(LOOK_EVERY) and not self.stopped:
             pass
-
-
-def _then(events: list[SessionEvent], handled: Callable[[], object]) -> Iterator[SessionEvent]:
-    yield from events
-    handled()

@@ -194,7 +194,7 @@ def test_a_slow_subscriber_slows_the_reading(loopback: Any, collected: Any) -> N
     loopback.send([big % (number, b"x" * 100_000) for number in range(200)])
     before = events.state.value.counts.bytes
     assert before < 2_000_000
-    assert len(events.strand._calls) <= 1
+    assert len(events.strand._calls) <= 2  # a batch, and who waits for its end
     released.set()
     seen.wait_for(
         lambda each: sum(isinstance(one, ev.UnknownEvent) and one.type == "x.y" for one in each) == 200
@@ -221,7 +221,7 @@ def test_a_subscriber_that_blocks_another_thread(loopback: Any, collected: Any) 
     total = len(loopback.server.payloads)
     for _ in range(total):
         loopback.happen(1)
-    assert len(events.strand._calls) <= 1
+    assert len(events.strand._calls) <= 2  # a batch, and who waits for its end
     released.set()
     last_id = json.loads(loopback.server.payloads[-2])["payload"].get("id")
     seen.wait_for(lambda each: last_id in [event.event_id for event in each])
