@@ -8,7 +8,6 @@ import msgspec
 from reactivex import Observable, abc
 from reactivex import operators as rx
 
-from operators import checks
 from operators.actions import ActionEnded, Begin, Release, acting
 from operators.attempt import ABORTED, Attempt, AttemptState, Finding, Judge
 from operators.breaker import Breaker
@@ -23,6 +22,7 @@ from operators.compaction_triggers import (
 from operators.gauge import Accounting, Gauge
 from operators.lift import Operator
 from operators.per_session import Logic
+from streams import checks
 from streams.events import (
     AgentError,
     MessageUpdated,

@@ -7,10 +7,10 @@ from typing import ClassVar, Final
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.gauge import is_compaction
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
+from streams import checks
 from streams.events import (
     MessageUpdated,
     Part,

@@ -8,11 +8,11 @@ from typing import ClassVar, Final, Literal
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.gauge import Accounting, Gauge, GaugeState, Reading, Reason, Sample, is_compaction
 from operators.lift import Operator
 from operators.pending_output import PendingOutput
 from operators.per_session import Logic, per_session
+from streams import checks
 from streams.events import (
     MessageUpdated,
     Part,

@@ -6,10 +6,10 @@ from typing import ClassVar
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.gauge import Accounting, Gauge, GaugeState
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
+from streams import checks
 from streams.events import SessionEvent
 from streams.faults import Fault
 from streams.limits import ContextLimits, LimitKind

@@ -7,12 +7,13 @@ from typing import Final, Literal
 import msgspec
 from reactivex import abc
 
-from operators import checks, continuation_state
+from operators import continuation_state
 from operators.continuation_rules import Obstacle, Policy, obstacle
 from operators.continuation_state import ContinuationState
 from operators.family import ACTIVE, FamilyFold
 from operators.lift import Call, Operator, lift
 from operators.todo_list import incomplete
+from streams import checks
 from streams.events import (
     ContinuationReplied,
     MessageUpdated,

@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.deadlines import Deadlines
 from operators.lift import Call, Operator, lift
 from operators.tombstones import Tombstones
+from streams import checks
 from streams.events import (
     PermissionAsked,
     PermissionReplied,

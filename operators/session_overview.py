@@ -9,13 +9,13 @@ from typing import cast
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.gauge import Accounting, Gauge, GaugeState
 from operators.lift import Call, Operator, lift
 from operators.task_counts import TaskCounts, TaskState
 from operators.task_fold import TaskFold
 from operators.task_state import Task
 from operators.todo_list import is_incomplete
+from streams import checks
 from streams.events import (
     LimitsChanged,
     MessageRemoved,

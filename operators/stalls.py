@@ -7,11 +7,11 @@ from typing import Literal, cast
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.family import FamilyFold
 from operators.lift import Operator, lift
 from operators.tool_states import key_of
 from operators.turn import ACTIVE, Turn, is_final, is_over
+from streams import checks
 from streams.events import (
     MessageUpdated,
     PartDelta,

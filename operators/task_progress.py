@@ -7,11 +7,11 @@ from html import escape
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.lift import Operator, lift
 from operators.task_counts import TaskCounts, TaskState
 from operators.task_fold import TaskFold
 from operators.task_state import TERMINAL, Task
+from streams import checks
 
 __all__ = ["TaskCounts", "TaskProgress", "TaskState", "task_progress"]
 

@@ -7,10 +7,11 @@ from typing import ClassVar
 import msgspec
 from reactivex import abc
 
-from operators import checks, open_calls
+from operators import open_calls
 from operators.lift import Operator
 from operators.open_calls import CallsState, Outcome, Settled
 from operators.per_session import Logic, per_session
+from streams import checks
 from streams.events import (
     PartUpdated,
     PermissionAsked,

@@ -6,11 +6,11 @@ from typing import ClassVar, Final, Literal
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.call_signatures import Pattern, Signed, digest, signature
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
 from operators.tool_states import json_of, key_of, known_input, last_word, output_of
+from streams import checks
 from streams.events import Part, PartUpdated, SessionEvent, ToolExecuteAfter, ToolExecuteBefore, ToolState
 
 __all__ = ["ToolLoop", "tool_loops"]

@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 import msgspec
 from reactivex import abc
 
-from operators import checks
 from operators.lift import Operator
 from operators.per_session import Logic, per_session
 from operators.transcript import Transcript
@@ -15,6 +14,7 @@ from operators.transcript_entry import TranscriptEntry
 from operators.transcript_fold import ORPHANED, TranscriptFold
 from operators.transcript_history import take_history
 from operators.transcript_state import TranscriptState
+from streams import checks
 from streams.events import (
     MessageRemoved,
     MessageUpdated,

@@ -9,6 +9,7 @@ from loguru import logger
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from streams import checks
 from streams.backlog import Backlog, Overflow, Overflowed
 from streams.faults import Fault, Report, log_fault
 from streams.schedulers import calling, daemon, seconds_of
@@ -192,9 +193,8 @@ def check_bounds(capacity: int, max_bytes: int, overflow: str) -> None:
     Raises:
         ValueError: One is not as described.
     """
-    for name, value in (("capacity", capacity), ("max_bytes", max_bytes)):
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    checks.count("capacity", capacity)
+    checks.count("max_bytes", max_bytes)
     if overflow not in ("shed", "oldest", "error"):
         raise ValueError(f"overflow must be 'shed', 'oldest' or 'error', got {overflow!r}")
 

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar, cast
 from reactivex import Observable, Subject, abc
 from reactivex.disposable import CompositeDisposable, SingleAssignmentDisposable
 
+from streams import checks
 from streams.events import SessionDeleted, SessionEvent, SessionExpired
 from streams.faults import Fault, Report, log_fault
 from streams.hub import EventHub
@@ -175,6 +176,4 @@ def latest(
         >>> len(usages), usages["ses_1"].tokens
         (1, 2000)
     """
-    if type(archive) is not int or archive < 0:
-        raise ValueError(f"archive must be a whole number of at least 0, got {archive!r}")
-    return Latest(observable, events, archive)
+    return Latest(observable, events, checks.count("archive", archive, least=0))

@@ -10,7 +10,7 @@ from uuid import uuid4
 from IPython import display as jupyter
 from reactivex import Observable, abc
 
-from operators import checks
+from streams import checks
 from streams.schedulers import calling, daemon
 
 __all__ = ["Live", "Rows", "live"]

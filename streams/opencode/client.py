@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from math import isfinite
 from typing import TypeVar
 from urllib.parse import quote
 
 from reactivex import Observable, abc
 
+from streams import checks
 from streams.events import SessionHistory, SessionStatus, Todo, TodosUpdated
 from streams.limits import ContextLimits
 from streams.opencode import answers
@@ -120,7 +120,7 @@ class Client:
             request = self._ask("GET", _of(session_id, "message"), read, timeout)
             return request.subscribe(observer, scheduler=scheduler)
 
-        _seconds("timeout", timeout)
+        checks.seconds("timeout", timeout)
         return Observable(ask)
 
     def status(self, *, timeout: _Duration = 5.0) -> Observable[dict[str, SessionStatus]]:
@@ -165,7 +165,7 @@ class Client:
         timeout: _Duration,
         body: object = None,
     ) -> Request[_T]:
-        seconds = _seconds("timeout", timeout)
+        seconds = checks.seconds("timeout", timeout)
         begin = partial(self._http.exchange, method, path, self._parameters, body)
         where = f"{method} {self._http.url}{path}"
         return Request(begin, lambda answer: read(answer, where), where, seconds, self._scheduler)
@@ -178,10 +178,3 @@ def _of(session_id: str, what: str) -> str:
 def _is_true(answer: bytes, path: str) -> bool:
     """``true``; some versions answer with an empty object."""
     return answer.strip() != b"false"
-
-
-def _seconds(name: str, value: _Duration) -> float:
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if not (isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be seconds above 0 (a number or a timedelta), got {value!r}")
-    return float(number)

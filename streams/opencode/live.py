@@ -8,6 +8,7 @@ import msgspec
 from reactivex import abc
 from reactivex.disposable import Disposable
 
+from streams import checks
 from streams.hub import Attachment, EventHub
 from streams.opencode.connection import Connection, Policy, Scope
 from streams.opencode.current import Current
@@ -191,9 +192,7 @@ def connect(
         raise ValueError(f"scope must be 'server' or 'global', got {scope!r}")
     if scope == "global" and directory is not None:
         raise ValueError(f"directory must be None with scope='global', got {directory!r}")
-    quiet = silence.total_seconds() if isinstance(silence, timedelta) else silence
-    if not quiet > 0:
-        raise ValueError(f"silence must be seconds above 0 (a number or a timedelta), got {silence!r}")
+    quiet = checks.seconds("silence", silence)
     http = Http(base_url, username=username, password=password)
     policy = msgspec.structs.replace(Policy(), silence=quiet, wait=wait)
     return LiveEvents(http, Scope(scope == "global", directory), policy, scheduler)

@@ -14,7 +14,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable
 from reactivex.subject import AsyncSubject
 
-from operators import checks
+from streams import checks
 from streams.events import SessionHistory
 from streams.faults import Fault, Report, log_fault
 from streams.opencode import history

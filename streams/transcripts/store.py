@@ -11,8 +11,8 @@ from typing import Final, Literal, Self
 from reactivex import Observable, Subject, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from operators import checks
 from operators.transcript_snapshots import SMALLEST_CAP, TranscriptSnapshot, transcript_snapshots
+from streams import checks
 from streams.events import (
     SessionCompacted,
     SessionDeleted,

@@ -5,7 +5,7 @@ from math import inf, nan
 
 import pytest
 
-from operators import checks
+from streams import checks
 
 
 @pytest.mark.parametrize(
