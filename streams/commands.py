@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from math import isfinite
 from pathlib import Path
@@ -17,7 +16,7 @@ from streams import recordings
 from streams.events import SessionEvent
 from streams.faults import Fault
 from streams.limits import ContextLimits
-from streams.opencode import OpencodeError
+from streams.refusals import one_line_errors
 from streams.source_options import (
     Directory,
     Everywhere,
@@ -25,7 +24,6 @@ from streams.source_options import (
     Server,
     Source,
     Wait,
-    advised,
     server_of,
 )
 from streams.transcripts_command import transcripts
@@ -41,12 +39,6 @@ from streams.watch.words import counted, one_line
 __all__ = ["app"]
 
 STDOUT: Final = 1
-
-
-class Refused(typer.TyperException):
-    """What was asked for cannot be done: the argument's fault, told in one line."""
-
-    exit_code = 2
 
 
 app = typer.Typer(
@@ -214,20 +206,6 @@ def record(
                 file.unlink()
             raise recorder.error
     typer.echo(f"{counted(recorder.written, 'event')} written to {file}", err=True)
-
-
-@contextmanager
-def one_line_errors() -> Generator[None]:
-    """What cannot be read, of whatever kind, or a wrong argument is told in one line."""
-    try:
-        yield
-    except OpencodeError as error:  # some are of two kinds: a time-out is an OSError as well
-        raise Refused(advised(error)) from None
-    except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
-        raise Refused(f"{where}{error.strerror or error}") from None
-    except ValueError as error:
-        raise Refused(str(error)) from None
 
 
 def _report_end(watching: Watching) -> None:

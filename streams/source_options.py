@@ -4,17 +4,9 @@ from typing import Annotated, Final
 
 import typer
 
-from streams.opencode import (
-    Client,
-    LiveEvents,
-    NotOpencode,
-    OpencodeError,
-    Unauthorized,
-    Unreachable,
-    connect,
-)
+from streams.opencode import Client, LiveEvents, connect
 
-__all__ = ["Directory", "Everywhere", "Password", "Server", "Source", "Wait", "advised", "server_of"]
+__all__ = ["Directory", "Everywhere", "Password", "Server", "Source", "Wait", "server_of"]
 
 SCHEMES: Final = ("http://", "https://")
 
@@ -98,19 +90,6 @@ class Server:
     def client(self) -> Client:
         """Who asks it, and tells it what to do."""
         return Client(self._url, directory=self._directory, password=self._password)
-
-
-def advised(error: OpencodeError) -> str:
-    """What went wrong with a server, and what to do about it, in one line."""
-    match error:
-        case Unreachable():
-            return f"{error}; is opencode serve running? --wait keeps trying"
-        case Unauthorized():
-            return f"{error}: set OPENCODE_SERVER_PASSWORD"
-        case NotOpencode():
-            return f"no opencode server: {error}"
-        case _:
-            return str(error)
 
 
 def server_of(
