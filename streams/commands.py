@@ -13,6 +13,7 @@ from reactivex import Observable, abc
 from rich.console import Console
 
 from streams import recordings
+from streams.doctor_command import doctor
 from streams.events import SessionEvent
 from streams.faults import Fault
 from streams.limits import ContextLimits
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 
 app.command()(transcripts)
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:
