@@ -3,6 +3,8 @@
 import signal
 import sys
 
+from loguru import logger
+
 __all__ = ["main"]
 
 
@@ -15,9 +17,20 @@ def main() -> None:
             raise
         sys.stderr.write("sessionstreams: the command line needs: pip install 'sessionstreams[cli]'\n")
         sys.exit(2)
+    _log_in_lines()
     # Being terminated gives the terminal back just as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
+
+
+def _log_in_lines() -> None:
+    """Warnings as lines of this program. The view takes ``sys.stderr``'s place while it is drawn."""
+    logger.remove()
+    logger.add(_write_line, level="WARNING", format="sessionstreams: {message}")
+
+
+def _write_line(line: str) -> None:
+    sys.stderr.write(line)
 
 
 if __name__ == "__main__":

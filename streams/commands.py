@@ -2,23 +2,36 @@
 
 import os
 import sys
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
+from reactivex import Observable, abc
 from rich.console import Console
 
 from streams import recordings
+from streams.doctor_command import doctor
+from streams.events import SessionEvent
 from streams.faults import Fault
 from streams.limits import ContextLimits
+from streams.refusals import one_line_errors
+from streams.source_options import (
+    Directory,
+    Everywhere,
+    Password,
+    Server,
+    Source,
+    Wait,
+    server_of,
+)
 from streams.transcripts_command import transcripts
-from streams.watch.derivations import derivations
+from streams.watch.derivations import Derivations, derivations
 from streams.watch.interruptible import Interruptible
 from streams.watch.lines import JsonLines
+from streams.watch.live import Live
 from streams.watch.output import Output
 from streams.watch.screen import Screen
 from streams.watch.watching import Watching
@@ -29,12 +42,6 @@ __all__ = ["app"]
 STDOUT: Final = 1
 
 
-class Refused(typer.TyperException):
-    """What was asked for cannot be done: the argument's fault, told in one line."""
-
-    exit_code = 2
-
-
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,15 +49,7 @@ app = typer.Typer(
 )
 
 app.command()(transcripts)
-
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A recording, plain or gzipped; - reads standard input.",
-        show_default=False,
-    ),
-]
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:
@@ -79,6 +78,10 @@ def sessionstreams(
 @app.command()
 def watch(
     source: Source,
+    password: Password = None,
+    directory: Directory = None,
+    everywhere: Everywhere = False,
+    wait: Wait = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -88,7 +91,7 @@ def watch(
     speed: Annotated[
         float | None,
         typer.Option(
-            help="1 plays as recorded, 0 as fast as possible in virtual time. "
+            help="Of a recording: 1 plays as recorded, 0 as fast as possible in virtual time. "
             "Default 1 in a terminal, 0 for JSON.",
             show_default=False,
         ),
@@ -98,45 +101,106 @@ def watch(
         typer.Option(
             metavar="PROVIDER/MODEL=N",
             help="A model's context limit in tokens, such as anthropic/claude-sonnet-4-5=200000. "
-            "Repeatable.",
+            "Repeatable. A server tells its own models'; yours come first.",
             show_default=False,
         ),
     ] = None,
     threshold: Annotated[
         float, typer.Option(help="Fraction of the limit at which a session should be compacted.")
     ] = 0.78,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact",
+            help="Have the server compact a session that is above the threshold, by the model of its "
+            "last answer. Without it, what would be done is shown.",
+        ),
+    ] = False,
 ) -> None:
     """Watch sessions: how full each context window is, warnings, and when to compact.
 
     Ctrl-C ends it, and leaves the summary.
     """
     lines = as_json or not os.isatty(STDOUT)
-    if speed is None:
-        speed = 0.0 if lines else 1.0
     with one_line_errors():
-        table = derivations(ContextLimits(_limits(limit or ())), threshold=threshold)
-        replayed = recordings.replay(source, _speed(speed))
-        output = _lines() if lines else _screen(source, threshold)
-    recording = replayed.recording
-    watching = Watching(replayed, replayed.scheduler, table, output, torn=lambda: recording.torn)
+        yours = _limits(limit or ())
+        server = server_of(source, password, directory, everywhere=everywhere, wait=wait)
+        if server is None:
+            _only_of("a running server", source, compact=compact or None)
+            watched = _recording(source, _speed(speed, lines=lines), yours, threshold)
+        else:
+            _only_of("a recording", source, speed=speed)
+            watched = _running(server, yours, threshold, compact=compact)
+        output = _lines() if lines else _screen(watched.name, threshold)
+    watching = Watching(
+        watched.events,
+        watched.scheduler,
+        watched.table,
+        output,
+        torn=watched.torn,
+        live=watched.live,
+    )
     watching.run()
     _report_end(watching)
+
+
+class _Watched(NamedTuple):
+    """What is watched, by which clock, and what is derived from it."""
+
+    name: str
+    events: Observable[SessionEvent]
+    scheduler: abc.SchedulerBase
+    table: Derivations
+    torn: Callable[[], int] = int
+    live: Live | None = None
+
+
+def _recording(source: str, speed: float | None, limits: dict[str, int], threshold: float) -> _Watched:
+    table = derivations(ContextLimits(limits), threshold=threshold)
+    replayed = recordings.replay(source, speed)
+    name = "standard input" if source == "-" else Path(source).name
+    recording = replayed.recording
+    return _Watched(name, replayed, replayed.scheduler, table, lambda: recording.torn)
+
+
+def _running(server: Server, limits: dict[str, int], threshold: float, *, compact: bool) -> _Watched:
+    live = Live(server.connect(), server.client(), limits)
+    table = live.derivations(threshold, compact=compact)
+    return _Watched(live.server.url, live.events, live.server.clock, table, live=live)
+
+
+def _only_of(what: str, source: str, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"--{name} needs {what} as SOURCE, got {source!r}")
 
 
 @app.command()
 def record(
     source: Source,
     file: Annotated[Path, typer.Argument(help="Where to; appended to if it exists.", show_default=False)],
+    password: Password = None,
+    directory: Directory = None,
+    everywhere: Everywhere = False,
+    wait: Wait = False,
 ) -> None:
-    """Record the events of a source into a file, one JSON line each."""
+    """Record the events of a source into a file, one JSON line each. Ctrl-C ends it.
+
+    Of a server: each event once, as it came; what a lost connection missed is in it, after a mark.
+    """
     faults: list[Fault] = []  # what the recorder reports is its ``error`` too
     with one_line_errors():
-        replayed = recordings.replay(source, speed=None)
+        server = server_of(source, password, directory, everywhere=everywhere, wait=wait)
         existed = file.exists()
-        if existed and source != "-" and file.samefile(source):
-            raise ValueError(f"{file} cannot be recorded into itself")
+        if server is None:
+            if existed and source != "-" and file.samefile(source):
+                raise ValueError(f"{file} cannot be recorded into itself")
+            replayed = recordings.replay(source, speed=None)
+            events = Interruptible(replayed, replayed.scheduler)
+        else:
+            live = server.connect()
+            events = Interruptible(live, live.clock)
         recorder = recordings.Recorder(file, report=faults.append)
-        events = Interruptible(replayed, replayed.scheduler)
         recorder.follow(events.hub)
         events.run(recorder.ended)
         if recorder.error is not None:
@@ -144,18 +208,6 @@ def record(
                 file.unlink()
             raise recorder.error
     typer.echo(f"{counted(recorder.written, 'event')} written to {file}", err=True)
-
-
-@contextmanager
-def one_line_errors() -> Generator[None]:
-    """An argument that turns out to be wrong, or a file that cannot be opened, is told in one line."""
-    try:
-        yield
-    except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
-        raise Refused(f"{where}{error.strerror or error}") from None
-    except ValueError as error:
-        raise Refused(str(error)) from None
 
 
 def _report_end(watching: Watching) -> None:
@@ -189,14 +241,15 @@ def _lines() -> Output:
     return JsonLines(os.fdopen(STDOUT, "wb", closefd=False))
 
 
-def _screen(source: str, threshold: float) -> Output:
-    name = "standard input" if source == "-" else Path(source).name
+def _screen(name: str, threshold: float) -> Output:
     terminal = os.fdopen(STDOUT, "w", encoding=sys.stdout.encoding, errors="replace", closefd=False)
     return Screen(Console(file=terminal), name=one_line(name), threshold=threshold)
 
 
-def _speed(speed: float) -> float | None:
+def _speed(speed: float | None, *, lines: bool) -> float | None:
     """The speed of ``replay``, which calls virtual time None."""
+    if speed is None:
+        speed = 0.0 if lines else 1.0
     if not (isfinite(speed) and speed >= 0):
         raise ValueError(f"speed must be 0 (virtual time) or more, got {speed!r}")
     return speed or None

@@ -1,9 +1,9 @@
 """``sessionstreams transcripts``: a recording's transcripts, as files. Needs the extra ``cli``."""
 
 import gzip
-from collections.abc import Generator
-from contextlib import contextmanager
+import threading
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated
@@ -13,11 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streams import recordings
-from streams.events import SessionEvent
+from streams.events import SessionCreated, SessionEvent, StreamResumed
 from streams.faults import Fault
 from streams.hub import EventHub
+from streams.opencode import Client
 from streams.recordings import GZIP_MAGIC, Replayed
+from streams.refusals import one_line_errors
+from streams.source_options import Directory, Everywhere, Password, Server, Source, Wait, server_of
 from streams.transcripts import TranscriptStore, read
+from streams.watch.interruptible import Interruptible
 
 __all__ = ["FileFormat", "transcripts"]
 
@@ -33,14 +37,7 @@ class FileFormat(StrEnum):
 
 
 def transcripts(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A recording, plain or gzipped; - reads standard input.",
-            show_default=False,
-        ),
-    ],
+    source: Source,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the files go; made if need be.", show_default=False)
     ],
@@ -55,17 +52,27 @@ def transcripts(
         int | None,
         typer.Option(help="Bytes that a tool call may take; a longer one is cut.", show_default=False),
     ] = None,
+    password: Password = None,
+    directory: Directory = None,
+    everywhere: Everywhere = False,
+    wait: Wait = False,
 ) -> None:
     """Write the transcript of every session in SOURCE, one JSON Lines file each.
 
-    What is there already is gone on with. Prints a line per session written.
+    What is there already is gone on with. Prints a line per session written. Of a server: of every
+    session that something is heard of, with all that came before, until Ctrl-C.
     """
     faults: list[Fault] = []
-    with _one_line_errors():
-        replayed = recordings.replay(source, speed=None)
+    with one_line_errors():
+        server = server_of(source, password, directory, everywhere=everywhere, wait=wait)
+        play = (
+            partial(_follow, server)
+            if server
+            else partial(_play, recordings.replay(source, speed=None), _lines_in(source))
+        )
         store = TranscriptStore(out, format=format_.value, cap=cap)
         store.errors.subscribe(faults.append)
-        sessions = _play(replayed, store, _lines_in(source))
+        sessions = play(store)
     for session_id in sorted(sessions):
         _say(store, session_id)
     for fault in faults:
@@ -74,7 +81,7 @@ def transcripts(
         raise typer.Exit(1)
 
 
-def _play(replayed: Replayed, store: TranscriptStore, total: int | None) -> set[str]:
+def _play(replayed: Replayed, total: int | None, store: TranscriptStore) -> set[str]:
     """Play it through the store; returns the sessions that were heard of."""
     sessions: set[str] = set()
     ended: list[Exception] = []
@@ -98,6 +105,52 @@ def _play(replayed: Replayed, store: TranscriptStore, total: int | None) -> set[
     if ended:
         raise ended[0]
     return sessions
+
+
+class _Live:
+    """Follows a server; asks once for the history of each session that began before it was heard of.
+
+    Attributes:
+        sessions: Every session heard of.
+        ended: Set when the stream is over.
+        error: What it ended with.
+    """
+
+    def __init__(self, store: TranscriptStore, client: Client) -> None:
+        self.sessions: set[str] = set()
+        self.ended = threading.Event()
+        self.error: Exception | None = None
+        self._store = store
+        self._client = client
+        self._whole: set[str] = set()
+
+    def take(self, event: SessionEvent) -> None:
+        if isinstance(event, StreamResumed) and not event.complete:
+            self._whole.clear()
+        session_id = event.session_id
+        if not session_id or session_id in self._whole:
+            return
+        self.sessions.add(session_id)
+        self._whole.add(session_id)
+        if not isinstance(event, SessionCreated):
+            self._store.prime(session_id, self._client.messages)
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.ended.set()
+
+
+def _follow(server: Server, store: TranscriptStore) -> set[str]:
+    """Follow a server until Ctrl-C; returns the sessions that were heard of."""
+    events = server.connect()
+    live, source = _Live(store, server.client()), Interruptible(events, events.clock)
+    store.follow(source.hub)
+    source.hub.subscribe(live.take, live.fail, live.ended.set)
+    with store:
+        source.run(live.ended)
+    if live.error is not None:
+        raise live.error
+    return live.sessions
 
 
 def _progress() -> Progress:
@@ -132,15 +185,3 @@ def _lines_in(source: str) -> int | None:
             return sum(1 for _ in text)
     except (EOFError, OSError):  # torn: said when it is read
         return None
-
-
-@contextmanager
-def _one_line_errors() -> Generator[None]:
-    """An argument that turns out to be wrong, or a file that cannot be read, is told in one line."""
-    try:
-        yield
-    except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
-        raise typer.BadParameter(f"{where}{error.strerror or error}") from None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None

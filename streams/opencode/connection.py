@@ -13,7 +13,14 @@ from reactivex import abc
 from streams.hub import EventHub
 from streams.opencode import answers
 from streams.opencode.backoff import Backoff
-from streams.opencode.errors import NotFound, NotOpencode, OpencodeError, TimedOut, Unreachable
+from streams.opencode.errors import (
+    NotFound,
+    NotOpencode,
+    OpencodeError,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+)
 from streams.opencode.feed import Feed
 from streams.opencode.intake import Counts, Intake
 from streams.opencode.known import KnownSessions
@@ -49,7 +56,7 @@ class Policy(msgspec.Struct, frozen=True):
         longest_retry: The longest.
         steady: Connected for so long, the waits begin anew.
         unanswered: How many first attempts may go unanswered before the server counts as unreachable.
-        wait: Whether to wait for a server that does not listen yet.
+        wait: Whether to wait for a server that does not listen yet, or fails.
     """
 
     silence: float = 45.0
@@ -249,7 +256,7 @@ class Connection:
         if isinstance(error, TimedOut):  # a server that is starting may never answer a request
             self._unanswered += 1
             return self._unanswered >= self._policy.unanswered and not self._policy.wait
-        return not (isinstance(error, Unreachable) and self._policy.wait)
+        return not (isinstance(error, Unreachable | ServerFailed) and self._policy.wait)
 
     def _lost(self, error: OpencodeError) -> None:
         if self._attempt == 0:

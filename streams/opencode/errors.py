@@ -26,8 +26,8 @@ class Unreachable(OpencodeError):
     """No connection, or it was lost before the answer was complete."""
 
 
-class TimedOut(Unreachable):
-    """There was a connection, and no answer in time."""
+class TimedOut(Unreachable, TimeoutError):
+    """There was a connection, and no answer in time. What was asked for may still be under way (C3)."""
 
 
 class NotOpencode(OpencodeError):

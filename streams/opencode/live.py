@@ -26,6 +26,7 @@ class LiveEvents(EventHub):
     it for all. One daemon thread reads, and calls the subscribers; it never keeps the process alive.
 
     Attributes:
+        url: Where the server listens, without a password.
         state: How the connection is doing, now and at each change. Subscribing to it does not connect.
     """
 
@@ -37,6 +38,7 @@ class LiveEvents(EventHub):
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         super().__init__(scheduler=scheduler)
+        self.url = transport.url
         self.state = Current(ConnectionState(), self.report)
         self._transport = transport
         self._scope = scope
@@ -163,7 +165,8 @@ def connect(
             this host alone, and no redirect is followed.
         username: The server's ``OPENCODE_SERVER_USERNAME``.
         scope: ``server`` for the sessions of one directory, ``global`` for those of all.
-        wait: Wait for a server that does not listen yet, rather than end with ``Unreachable``.
+        wait: Wait for a server that does not listen yet, or fails (5xx, as a proxy before it says),
+            rather than end with the error.
         silence: Seconds without a byte after which the connection counts as dead; above 0. The server
             speaks every 10 s, so 45 misses four times.
         scheduler: The clock and all timers but the one for opening a socket.

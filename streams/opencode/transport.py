@@ -4,6 +4,7 @@ A blocked read cannot be cancelled; the socket under it can be shut down, which 
 So every timeout here is a timer of the scheduler, except the one for establishing a connection.
 """
 
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,8 @@ JSON: Final = "application/json"
 USERNAME: Final = "opencode"
 """The server's own default."""
 
+PASSWORD_IN_URL: Final = re.compile(r"//[^/]*@")
+LAST_PORT: Final = 65_535
 CONNECT_SECONDS: Final = 5.0
 MAX_ANSWER: Final = 256 * 1024 * 1024
 MAX_COMPLAINT: Final = 64 * 1024
@@ -120,9 +123,13 @@ class Http:
             raise MissingExtra(
                 "talking to opencode needs httpx2: pip install 'sessionstreams[opencode]'"
             ) from None
-        url = httpx2.URL(base_url)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError(f"base_url must be like http://127.0.0.1:4096, got {base_url!r}")
+        try:
+            url = httpx2.URL(base_url)
+        except httpx2.InvalidURL:
+            url = httpx2.URL()
+        if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > LAST_PORT:
+            shown = PASSWORD_IN_URL.sub("//…@", base_url)
+            raise ValueError(f"base_url must be like http://127.0.0.1:4096, got {shown!r}")
         username, password = url.username or username, url.password or password
         self.url = str(url.copy_with(username=None, password=None)).rstrip("/")
         self.client = httpx2.Client(

@@ -16,6 +16,7 @@ from operators import (
     ToolLoop,
 )
 from streams.events import (
+    LimitsChanged,
     MalformedEvent,
     SessionCompacted,
     SessionCreated,
@@ -28,6 +29,7 @@ from streams.events import (
     UnknownEvent,
 )
 from streams.faults import Fault
+from streams.watch.connection import Connection
 from streams.watch.derivations import Derived
 from streams.watch.notes import Note, note_of_event, note_of_fault, note_of_value
 from streams.watch.words import one_line
@@ -39,6 +41,9 @@ NOTES: Final = 50
 
 GONE: Final = 200
 """Deleted and expired sessions whose rows are kept, so that watching a server for weeks stays small."""
+
+ADDED: Final = (SessionExpired, LimitsChanged)
+"""Events that were added on this side."""
 
 _E = TypeVar("_E", bound=SessionEvent)
 
@@ -97,6 +102,7 @@ class Board:
         values: How many values each operator emitted, by its name.
         first: Seconds, when the first event was received; 0 before.
         last: Seconds, when the last event was received.
+        connection: How the connection to a server is doing; None for a recording.
     """
 
     def __init__(self) -> None:
@@ -105,6 +111,7 @@ class Board:
         self.events = self.unknown = self.malformed = self.sessions = self.faults = 0
         self.values: Counter[str] = Counter()
         self.first = self.last = 0.0
+        self.connection: Connection | None = None
         self._gone: deque[str] = deque()
         self._folds: dict[type[SessionEvent], Callable[[SessionRow, SessionEvent], None]] = {}
         self._fold(SessionCreated, _described)
@@ -118,7 +125,7 @@ class Board:
     def take(self, event: SessionEvent) -> None:
         """Take one event in."""
         kind = type(event)
-        if kind is not SessionExpired:  # that one was added on this side
+        if kind not in ADDED:
             self._count(kind, event.at)
         row = self.rows.get(event.session_id)
         if row is not None and row.gone and not self._came_back(row, kind):

@@ -13,19 +13,33 @@ from rich.text import Text
 
 from operators import ContextUsage
 from streams.watch.board import Board, SessionRow
+from streams.watch.connection import Connection
 from streams.watch.derivations import warning_threshold
 from streams.watch.notes import Kind, Note
-from streams.watch.words import one_line, percent, tokens_of_limit
+from streams.watch.words import counted, one_line, percent, tokens_of_limit
 
-__all__ = ["Look", "add_gauge_columns", "bar", "bar_length", "gauge", "happened", "name", "table"]
+__all__ = [
+    "Look",
+    "add_gauge_columns",
+    "bar",
+    "bar_length",
+    "connection",
+    "gauge",
+    "happened",
+    "missing",
+    "name",
+    "table",
+]
 
 STYLES: Final[dict[Kind, str]] = {
+    "compact": "bold cyan",
     "compacted": "cyan",
     "done": "green",
     "error": "bold red",
     "fault": "bold red",
     "gap": "magenta",
     "loop": "bold red",
+    "resumed": "green",
     "stall": "bold yellow",
     "trigger": "bold magenta",
     "warning": "yellow",
@@ -63,6 +77,29 @@ def table(*, head: bool = True) -> Table:
 def name(depth: int, row: SessionRow) -> Text:
     """A session's title, indented by its depth."""
     return Text("  " * depth + (row.title or one_line(row.session_id)))
+
+
+def connection(connection: Connection) -> Text:
+    """How the connection to the server is doing, and what was missed."""
+    if connection.status == "connected":
+        said = Text("connected", "green", no_wrap=True, overflow="ellipsis")
+    else:
+        attempt = f", attempt {connection.attempt}" if connection.attempt > 1 else ""
+        error = f": {one_line(connection.error)}" if connection.error else ""
+        said = Text(f"{connection.status}{attempt}{error}", "bold red", no_wrap=True, overflow="ellipsis")
+    missed = missing(connection)
+    return said.append(f"   {missed}", "not bold yellow") if missed else said
+
+
+def missing(connection: Connection) -> str:
+    """What was missed, resumed, lost and dropped; empty for a connection that held."""
+    counts = {
+        "resumed": connection.resumed,
+        "lost": connection.lost,
+        "dropped": connection.dropped,
+    }
+    said = [counted(connection.gaps, "gap")] if connection.gaps else []
+    return ", ".join([*said, *(f"{count:,} {what}" for what, count in counts.items() if count)])
 
 
 def tools(row: SessionRow) -> str:

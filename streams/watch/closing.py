@@ -63,6 +63,8 @@ def _counts(summary: Summary, look: Look) -> Iterable[str]:
     ended = "" if summary.outcome == "completed" else f", {summary.outcome}"
     yield f"{look.name}: {events} of {sessions} in {summary.seconds:.1f} s{ended}"
     yield "values: " + ", ".join(f"{name} {count:,}" for name, count in summary.values.items())
+    if summary.connection is not None and (missed := cells.missing(summary.connection)):
+        yield f"connection: {missed}"
     others = {
         "of types that nothing derives from": summary.unknown,
         "malformed": summary.malformed,

@@ -30,17 +30,20 @@ class Derived(msgspec.Struct, frozen=True, gc=False):
     value: msgspec.Struct
 
 
-def derivations(limits: ContextLimits, *, threshold: float) -> Derivations:
+def derivations(
+    limits: ContextLimits, *, threshold: float, compaction: Operator[msgspec.Struct] | None = None
+) -> Derivations:
     """The operators, by name, in the order in which they say something about the same event.
 
     Args:
         limits: Who knows the models' limits.
         threshold: Fraction of the limit at which a session should be compacted; above 0, at most 1.
+        compaction: What compacts sessions, or says when it would; None where nothing can be.
 
     Raises:
         ValueError: ``threshold`` is out of its range.
     """
-    return {
+    table = {
         "context_usage": ops.context_usage(limits),
         "context_warnings": ops.context_warnings(limits, threshold=warning_threshold(threshold)),
         "compaction_triggers": ops.compaction_triggers(limits, threshold=threshold),
@@ -49,6 +52,7 @@ def derivations(limits: ContextLimits, *, threshold: float) -> Derivations:
         "stalls": ops.stalls(),
         "tool_loops": ops.tool_loops(),
     }
+    return table if compaction is None else {**table, "compact": compaction}
 
 
 def warning_threshold(threshold: float) -> float:

@@ -23,7 +23,8 @@ class FaultLine(msgspec.Struct, frozen=True):
 class JsonLines:
     """Writes ``{"operator": …, "at": …, "value": {…}}`` per value; each line is out when it is said.
 
-    Faults are lines of ``"operator": "fault"``, and the last line is of ``"operator": "summary"``.
+    How the connection to a server is doing comes as lines of ``"operator": "connection"``, faults as
+    lines of ``"operator": "fault"``, and the last line is of ``"operator": "summary"``.
 
     Args:
         file: Where to; it is not closed.
@@ -46,6 +47,9 @@ class JsonLines:
 
     def frame(self, board: Board, now: float) -> None:
         """Lines have no frames."""
+
+    def clear(self) -> None:
+        """Lines stay."""
 
     def end(self, board: Board, summary: Summary) -> None:
         self.value(Derived("summary", round(board.last, 3), summary))

@@ -4,14 +4,33 @@ from typing import Literal
 
 import msgspec
 
-from operators import CompactionTrigger, ContextWarning, StallReport, TaskProgress, ToolLoop
-from streams.events import SessionCompacted, SessionError, SessionEvent, StreamGap
+from operators import (
+    CompactionOutcome,
+    CompactionTrigger,
+    ContextWarning,
+    StallReport,
+    TaskProgress,
+    ToolLoop,
+)
+from streams.events import SessionCompacted, SessionError, SessionEvent, StreamGap, StreamResumed
 from streams.faults import Fault
-from streams.watch.words import duration, percent, tokens_of_limit
+from streams.watch.words import counted, duration, percent, tokens_of_limit
 
 __all__ = ["Kind", "Note", "note_of_event", "note_of_fault", "note_of_value"]
 
-Kind = Literal["compacted", "done", "error", "fault", "gap", "loop", "stall", "trigger", "warning"]
+Kind = Literal[
+    "compact",
+    "compacted",
+    "done",
+    "error",
+    "fault",
+    "gap",
+    "loop",
+    "resumed",
+    "stall",
+    "trigger",
+    "warning",
+]
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
@@ -33,6 +52,8 @@ def note_of_value(value: msgspec.Struct) -> Note | None:
             full = "" if ratio is None else f"{percent(ratio)} full, "
             text = f"compact now: {full}{tokens_of_limit(tokens, limit)}"
             return Note(value.at, value.session_id, "trigger", text)
+        case CompactionOutcome():
+            return Note(value.at, value.session_id, "compact", _outcome(value))
         case StallReport(kind=kind, tool=tool, age=age):
             what = "waits to ask the model again" if kind == "blocked" else "silent"
             text = f"{what}, {duration(age)}" + (f" in {tool}" if tool else "")
@@ -44,6 +65,16 @@ def note_of_value(value: msgspec.Struct) -> Note | None:
             return Note(value.at, value.parent_id, "done", text)
         case _:
             return None
+
+
+def _outcome(outcome: CompactionOutcome) -> str:
+    """``after`` is there when the compaction was measured."""
+    if outcome.state == "dry_run":
+        return f"would compact {outcome.before:,} tokens: --compact does it"
+    state = outcome.state.replace("_", " ")
+    tokens = f"{outcome.before:,}" + ("" if outcome.after is None else f" -> {outcome.after:,}")
+    why = outcome.error or outcome.reason.replace("_", " ")
+    return f"{state}, {tokens} tokens" + (f": {why}" if why else "")
 
 
 def _loop(loop: ToolLoop) -> str:
@@ -62,6 +93,9 @@ def note_of_event(event: SessionEvent) -> Note | None:
         case StreamGap(since=since):
             text = f"connection lost {event.at - since:.1f} s ago: what is shown may be stale"
             return Note(event.at, "", "gap", text)
+        case StreamResumed(events=events, complete=complete):
+            text = f"{counted(events, 'missed event')} delivered" + ("" if complete else ", not all")
+            return Note(event.at, "", "resumed", text)
         case _:
             return None
 

@@ -28,6 +28,10 @@ class Output(Protocol):
         """Time to show how things stand at ``now``."""
         ...
 
+    def clear(self) -> None:
+        """There was nothing to watch: the last call, in place of ``end``."""
+        ...
+
     def end(self, board: Board, summary: Summary) -> None:
         """It is over: the last call. It does not come to an output that has raised."""
         ...

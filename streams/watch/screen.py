@@ -41,6 +41,9 @@ class Screen:
         self._live.start()
         self._live.update(frame(board, now, self._fitting()), refresh=True)
 
+    def clear(self) -> None:
+        self._live.stop()
+
     def end(self, board: Board, summary: Summary) -> None:
         self._live.stop()
         self._console.print(closing(board, summary, self._fitting()))

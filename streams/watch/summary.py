@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from streams.watch.board import Board, SessionRow
+from streams.watch.connection import Connection
 
 __all__ = ["Outcome", "SessionSummary", "Summary", "summarise"]
 
@@ -56,6 +57,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
         sessions: Sessions seen.
         limits_unknown: Models in use whose limit is not known.
         by_session: The sessions in the order of their first events; of those long gone, not all.
+        connection: How the connection to the server was doing; None for a recording.
     """
 
     outcome: Outcome
@@ -69,6 +71,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     sessions: int
     limits_unknown: list[str]
     by_session: list[SessionSummary]
+    connection: Connection | None = None
 
 
 def summarise(board: Board, outcome: Outcome, *, operators: tuple[str, ...], torn: int) -> Summary:
@@ -93,6 +96,7 @@ def summarise(board: Board, outcome: Outcome, *, operators: tuple[str, ...], tor
         board.sessions,
         sorted({row.model for row in rows if row.model and row.fullest and row.fullest.limit is None}),
         [_session(row) for row in rows],
+        board.connection,
     )
 
 

@@ -30,9 +30,13 @@ def frame(board: Board, now: float, look: Look) -> RenderableType:
     """
     noted = min(NOTES, len(board.notes), max(0, look.height - 6) // 3)
     notes = list(board.notes)[len(board.notes) - noted :]
-    room = look.height - noted - 7  # title, table head, what does not fit, the end, and lines between
+    # Beside them: title, table head, what does not fit, the end, and lines between.
+    room = look.height - noted - 7 - (board.connection is not None)
     rows = most_recent(board.rows.values(), max(1, room))
-    parts: list[RenderableType] = [_title(board, now, look), "", _sessions(rows, now, look)]
+    parts: list[RenderableType] = [_title(board, now, look)]
+    if board.connection is not None:
+        parts.append(cells.connection(board.connection))
+    parts += ["", _sessions(rows, now, look)]
     if hidden := len(board.rows) - len(rows):
         parts.append(Text(f"and {counted(hidden, 'session')} more, silent for longer", "dim"))
     parts.append("")
@@ -45,7 +49,7 @@ def frame(board: Board, now: float, look: Look) -> RenderableType:
 
 def _title(board: Board, now: float, look: Look) -> Text:
     counts = (
-        f"{now - board.first:.1f} s",
+        f"{now - board.first if board.events else 0:.1f} s",
         counted(board.sessions, "session"),
         counted(board.events, "event"),
         f"{board.malformed:,} malformed" if board.malformed else "",

@@ -13,10 +13,13 @@ from reactivex import operators as rx
 import operators as ops
 from streams.events import SessionEvent
 from streams.faults import Fault
+from streams.opencode import ConnectionState
 from streams.schedulers import daemon, seconds_of
 from streams.watch.board import Board
+from streams.watch.connection import connection_of, is_news
 from streams.watch.derivations import Derivations, Derived
 from streams.watch.interruptible import Interruptible
+from streams.watch.live import Live
 from streams.watch.output import Output
 from streams.watch.summary import Outcome, summarise
 
@@ -37,6 +40,7 @@ class Watching:
         derivations: The operators, by name.
         output: Where values go.
         torn: How many lines the source had to skip at its end, asked when it is over.
+        live: The server that the source is of, if it is of one.
 
     Attributes:
         board: What is known so far.
@@ -52,6 +56,7 @@ class Watching:
         output: Output,
         *,
         torn: Callable[[], int] = int,
+        live: Live | None = None,
     ) -> None:
         self.board = Board()
         self.source_error: Exception | None = None
@@ -59,6 +64,7 @@ class Watching:
         self._derivations = derivations
         self._output = output
         self._torn = torn
+        self._live = live
         self._seconds = seconds_of(scheduler)
         self._ended = threading.Event()
         watched = source.pipe(ops.expire_after(SILENT, scheduler=scheduler))
@@ -69,10 +75,18 @@ class Watching:
         """Watch until it is over; Ctrl-C ends it too."""
         self._hub.errors.subscribe(self._fault)
         self._hub.subscribe(self.board.take, _ignored)
+        if self._live is not None:
+            self._follow(self._live)
         self._hub.pipe(ops.session_overview()).subscribe(self.board.overlook, _ignored)
         self._values().subscribe(self._value, self._failed, self._end)
         with self._start_frames():
             self._source.run(self._ended)
+
+    def _follow(self, live: Live) -> None:
+        strand = self._hub.strand
+        live.follow(self._hub)
+        live.server.state.subscribe(lambda state: strand.run(self._connection, state))
+        live.server.errors.subscribe(lambda fault: strand.run(self._fault, fault))
 
     def _values(self) -> Observable[Derived]:
         return reactivex.merge(
@@ -101,8 +115,17 @@ class Watching:
         self.board.fault(fault)
         self._write(self._output.fault, fault)
 
+    def _connection(self, state: ConnectionState) -> None:
+        connection = connection_of(state, self.board.connection)
+        if state.status in ("idle", "closed") or self._ended.is_set():
+            return
+        if is_news(self.board.connection, connection):
+            self._write(self._output.value, Derived("connection", round(state.at, 3), connection))
+        self.board.connection = connection
+
     def _frame(self, _: None) -> None:
-        if self.board.events and not self._ended.is_set():
+        board = self.board
+        if (board.events or board.connection is not None) and not self._ended.is_set():
             self._write(self._output.frame, self.board, self._seconds())
 
     def _failed(self, error: Exception) -> None:
@@ -114,6 +137,8 @@ class Watching:
             # A source that could not be read at all has nothing to be summed up.
             if self.board.events or self.source_error is None:
                 self._sum_up()
+            else:
+                self._write(self._output.clear)
         finally:
             self._ended.set()
 

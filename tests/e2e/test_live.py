@@ -277,7 +277,7 @@ def test_summarize_and_limits(drive: Any, model: ScriptedModel) -> None:
 
     limits = one(client.providers())
     assert limits.find("acme", "kestrel-small") == 20_000
-    assert len(one(client.messages(session_id))) == len(drive.fold.history(session_id)) + sum(
+    assert len(one(client.messages(session_id)).events) == len(drive.fold.history(session_id)) + sum(
         len(message["parts"]) for message in drive.fold.history(session_id)
     )
     assert one(client.status()) == {}

@@ -3,27 +3,26 @@
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
-from streams import TranscriptStore, transcripts
-from streams.transcripts_command import transcripts as command
-
-app = typer.Typer()
-app.command("transcripts")(command)
+from streams import TranscriptStore, commands, transcripts
 
 
-@app.command()
-def other() -> None:
-    """With two commands each has its name."""
+class Result(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["transcripts", *map(str, arguments)])
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        status = commands.run(["transcripts", *map(str, arguments)])
+    return Result(status, out.getvalue(), err.getvalue())
 
 
 @pytest.mark.parametrize("name", ["claude", "messages"])
@@ -66,10 +65,13 @@ def test_standard_input(recording_of: Any, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_progress_bar_on_a_terminal(recording_of: Any, tmp_path: Path) -> None:
+def test_a_progress_bar_on_a_terminal(
+    recording_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On standard error, so that what is written can be piped on."""
-    arguments = ["transcripts", str(recording_of("basic").path), "--out", str(tmp_path)]
-    done = CliRunner().invoke(app, arguments, env={"FORCE_COLOR": "1", "COLUMNS": "100", "NO_COLOR": ""})
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "100", "NO_COLOR": ""}.items():
+        monkeypatch.setenv(name, value)
+    done = run(recording_of("basic").path, "--out", tmp_path)
     assert "117/117" in done.stderr
     assert "━" not in done.stdout
 

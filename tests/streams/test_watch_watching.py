@@ -46,6 +46,9 @@ class Noted:
     def frame(self, board: Board, now: float) -> None:
         self.told.append(("frame", now))
 
+    def clear(self) -> None:
+        self.told.append("clear")
+
     def end(self, board: Board, summary: Summary) -> None:
         self.told.append(("end", summary.outcome))
 
@@ -89,11 +92,11 @@ def test_a_source_that_fails_keeps_what_came_before() -> None:
 
 
 def test_a_source_that_cannot_be_read_has_no_summary() -> None:
-    """Nothing came: an error is all there is to say."""
+    """Nothing came: an error is all there is to say, and what was drawn meanwhile is taken away."""
     output = Noted()
     watched = watching(source_of(then=OSError("no such file")), output)
     watched.run()
-    assert output.told == []
+    assert output.told == ["clear"]
     assert watched.source_error is not None
 
 

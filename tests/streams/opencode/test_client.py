@@ -211,6 +211,7 @@ def test_a_timeout_is_of_the_scheduler(silent: Any) -> None:
     clock.advance_to(5.0)
     (error,) = asked.wait().errors
     assert isinstance(error, TimedOut)
+    assert isinstance(error, TimeoutError)  # C3: to compact() it is no failure
     assert "no answer within 5 s" in str(error)
     assert clock.pending == 0
 

@@ -201,9 +201,10 @@ def test_with_global_scope_there_is_no_other_stream(virtual: VirtualServer) -> N
 
 
 def test_waiting_for_a_server(server: RecordedServer, virtual: VirtualServer) -> None:
-    """With ``wait`` a server that does not listen yet is waited for; a wrong password still ends it."""
+    """With ``wait`` a server that does not listen or fails is waited for; a wrong password ends it."""
     policy = Policy(wait=True)
-    run = virtual.run(*([Unreachable("refused")] for _ in range(20)), greeted(server), policy=policy)
+    away = [Unreachable("refused"), ServerFailed("status 502", 502)]
+    run = virtual.run(*([away[n % 2]] for n in range(20)), greeted(server), policy=policy)
     assert run.errors == []
     assert statuses(run)[:2] == ["connecting", "connected"]
     locked = Unauthorized("status 401", 401)

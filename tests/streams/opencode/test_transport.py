@@ -183,11 +183,21 @@ def test_an_endless_answer_is_refused(loopback: LoopbackServer, monkeypatch: pyt
         ask(loopback)
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:4096", "ftp://host", "http://", "localhost"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "127.0.0.1:4096", "ftp://host", "http://", "localhost", "http://host:x", "http://host:99999"],
+)
 def test_an_address_is_checked(url: str) -> None:
     """A bad address is a ValueError at once, which names it."""
     with pytest.raises(ValueError, match="base_url must be like http://"):
         Http(url)
+
+
+def test_a_bad_address_does_not_tell_the_password() -> None:
+    """What is wrong with an address is said without the password in it."""
+    with pytest.raises(ValueError, match="got 'ftp://…@host'") as raised:
+        Http("ftp://me:secret@host")
+    assert "secret" not in str(raised.value)
 
 
 def test_without_httpx2(monkeypatch: pytest.MonkeyPatch) -> None:
