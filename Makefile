@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lint types layers format notebooks coverage clean
+.PHONY: demo test check lint types layers format notebooks coverage field-failures soak kill fuzz audit clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -35,6 +35,9 @@ notebooks: $(READY)       ## execute all notebooks
 coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
+
+field-failures: $(READY)  ## write tests/FIELD_FAILURES.md: which test proves what
+	$(BIN)/python tests/field_failures.py
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
