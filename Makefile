@@ -36,6 +36,9 @@ coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
 
+fuzz: $(READY)            ## 1 000 000 inputs for every reader of bytes; takes about an hour
+	$(BIN)/python tests/fuzz/run.py --inputs 1000000
+
 field-failures: $(READY)  ## write tests/FIELD_FAILURES.md: which test proves what
 	$(BIN)/python tests/field_failures.py
 
