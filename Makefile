@@ -36,6 +36,9 @@ coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
 
+kill: $(READY)            ## kill -9 a process with every sink open, 200 times
+	$(BIN)/python tests/killed.py --kills 200
+
 fuzz: $(READY)            ## 1 000 000 inputs for every reader of bytes; takes about an hour
 	$(BIN)/python tests/fuzz/run.py --inputs 1000000
 
