@@ -36,6 +36,12 @@ coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
 
+audit: $(READY)           ## known vulnerabilities of what a user installs
+	$(BIN)/python .ci/audit.py
+
+soak: $(READY)            ## a day of sessions in two minutes; the whole of it: python tests/soak.py
+	$(BIN)/python tests/soak.py --events 600000 --sessions 1000
+
 kill: $(READY)            ## kill -9 a process with every sink open, 200 times
 	$(BIN)/python tests/killed.py --kills 200
 

@@ -149,7 +149,9 @@ class Folder:
 
     def files(self) -> Iterator[tuple[str, tuple[list[int], int]]]:
         """Each file's numbers, and how many of its lines are torn."""
-        yield "recording.jsonl", _recorded(self.path / "recording.jsonl")
+        recording = self.path / "recording.jsonl"
+        if recording.exists() or self.known:  # the first process may die before it makes one
+            yield recording.name, _recorded(recording)
         for path in sorted(self.path.glob("*/*.jsonl")):
             stored = transcripts.read(path)
             numbers = [int(each) for line in stored.lines() for each in NUMBERED.findall(line)]
