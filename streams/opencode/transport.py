@@ -4,6 +4,7 @@ A blocked read cannot be cancelled; the socket under it can be shut down, which 
 So every timeout here is a timer of the scheduler, except the one for establishing a connection.
 """
 
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -120,9 +121,13 @@ class Http:
             raise MissingExtra(
                 "talking to opencode needs httpx2: pip install 'sessionstreams[opencode]'"
             ) from None
-        url = httpx2.URL(base_url)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError(f"base_url must be like http://127.0.0.1:4096, got {base_url!r}")
+        try:
+            url = httpx2.URL(base_url)
+        except httpx2.InvalidURL:
+            url = None
+        if url is None or url.scheme not in ("http", "https") or not url.host:
+            shown = re.sub(r"[^/]*@", "…@", base_url)  # an address may have a password in it
+            raise ValueError(f"base_url must be like http://127.0.0.1:4096, got {shown!r}") from None
         username, password = url.username or username, url.password or password
         self.url = str(url.copy_with(username=None, password=None)).rstrip("/")
         self.client = httpx2.Client(
