@@ -1,8 +1,8 @@
 """Look for known vulnerabilities in what a user installs: ``make audit``.
 
 Every requirement of the package and of its extras that is installed here is asked about, with what it
-needs in turn; tools of development are not. Exit status 1 when one is vulnerable. An advisory service that
-cannot be reached is said, and is no failure: whether this repository builds must not depend on it.
+needs in turn; tools of development are not. Exit status 1 when one is vulnerable. An advisory service
+that cannot be reached is said, and is no failure: whether this repository builds must not depend on it.
 """
 
 import json
