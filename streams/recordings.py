@@ -150,7 +150,7 @@ class Recorder(abc.ObserverBase[SessionEvent], abc.DisposableBase):
         self.error: Exception | None = None
         self.ended = threading.Event()
         self._report = report
-        self._file = open(self.path, "a+b", buffering=0, opener=_for_owner)
+        self._file = open(self.path, "a+b", buffering=0, opener=_for_owner)  # noqa: SIM115 - dispose() closes it
         self._writing = threading.RLock()
         self._source = SerialDisposable()
         _end_last_line(self._file)
