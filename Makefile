@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lint types layers format notebooks coverage clean
+.PHONY: demo test check lint types layers format notebooks coverage field-failures soak kill fuzz audit clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -35,6 +35,21 @@ notebooks: $(READY)       ## execute all notebooks
 coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
+
+audit: $(READY)           ## known vulnerabilities of what a user installs
+	$(BIN)/python .ci/audit.py
+
+soak: $(READY)            ## a day of sessions in two minutes; the whole of it: python tests/soak.py
+	$(BIN)/python tests/soak.py --events 600000 --sessions 1000
+
+kill: $(READY)            ## kill -9 a process with every sink open, 200 times
+	$(BIN)/python tests/killed.py --kills 200
+
+fuzz: $(READY)            ## 1 000 000 inputs for every reader of bytes; takes about an hour
+	$(BIN)/python tests/fuzz/run.py --inputs 1000000
+
+field-failures: $(READY)  ## write tests/FIELD_FAILURES.md: which test proves what
+	$(BIN)/python tests/field_failures.py
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks

@@ -116,7 +116,7 @@ class ContextLimits:
         text = source if isinstance(source, bytes) else Path(source).read_bytes()
         try:
             providers = _providers(text)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             where = "bytes" if isinstance(source, bytes) else str(source)
             raise ValueError(
                 f"{where}: neither opencode's /config/providers nor models.dev's api.json: {error}"

@@ -150,7 +150,7 @@ class Recorder(abc.ObserverBase[SessionEvent], abc.DisposableBase):
         self.error: Exception | None = None
         self.ended = threading.Event()
         self._report = report
-        self._file = self.path.open("a+b", buffering=0)
+        self._file = open(self.path, "a+b", buffering=0, opener=_for_owner)  # noqa: SIM115 - dispose() closes it
         self._writing = threading.RLock()
         self._source = SerialDisposable()
         _end_last_line(self._file)
@@ -210,6 +210,8 @@ def record(events: Observable[SessionEvent], path: str | Path, *, report: Report
     Returns:
         The running recorder; dispose it to stop.
 
+    A file that is made is readable by its owner only.
+
     Raises:
         OSError: The file cannot be opened for writing.
         ValueError: The path ends in ``.gz``.
@@ -219,6 +221,11 @@ def record(events: Observable[SessionEvent], path: str | Path, *, report: Report
     recorder = Recorder(path, report=report)
     recorder.follow(events)
     return recorder
+
+
+def _for_owner(path: str, flags: int) -> int:
+    """A new file is for its owner alone: what agents say and run has secrets in it (T13)."""
+    return os.open(path, flags, 0o600)
 
 
 def _end_last_line(file: IO[bytes]) -> None:

@@ -112,7 +112,7 @@ def history_of(answer: bytes, path: str, session_id: str, asked: float, at: floa
     """``GET /session/{id}/message``."""
     try:
         return history(session_id, answer, asked=asked, at=at)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadAnswer(f"{path}: {error}") from None
 
 

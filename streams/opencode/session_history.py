@@ -36,7 +36,11 @@ def history(session_id: str, answer: bytes, *, asked: float = 0.0, at: float = 0
     """
     session = msgspec.json.encode(session_id)
     events: list[MessageUpdated | PartUpdated] = []
-    for message in _decode(answer):
+    try:
+        messages = _decode(answer)
+    except RecursionError as error:
+        raise WrongShape(str(error)) from None
+    for message in messages:
         events.append(_event(MESSAGE % (session, message.info), at))
         events += (_event(PART % (session, part), at) for part in message.parts)
     return SessionHistory(session_id, at, asked=asked, events=tuple(events))

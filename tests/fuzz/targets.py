@@ -1,20 +1,25 @@
 """What is fuzzed: each reader of bytes from outside, as a function that must not raise.
 
-A target whose module does not exist (yet) is left out. The mutations are our own and come from one seed,
-so that a run can be repeated; half of them cut and mix real payloads, which gets deeper than bytes alone.
+The mutations are our own and come from one seed, so that a run can be repeated; half of them cut and mix
+what was recorded, which gets deeper than bytes alone.
 """
 
 import gzip
+import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
-from streams import recordings
+import operators as ops
+from streams import ContextLimits, EventHub, TranscriptStore, recordings, transcripts
 from streams.events import MalformedEvent, SessionEvent
-from streams.opencode import wire
+from streams.opencode import answers, wire
+from streams.opencode.errors import BadAnswer
+from streams.opencode.framing import Frames, Oversized
+from streams.opencode.log import event_of
 
 Target = Callable[[bytes], None]
 
@@ -26,7 +31,19 @@ SCRAPS = (
     *(b'"\\ud800"', b"\xff\xfe", b"\x00", b"\xef\xbb\xbf", b"\r", b"\n", b"\r\n", b"\n\n", b"data:"),
     *(b'"kind":"PartDelta"', b'"type":"sync"', b'"syncEvent":', b'"payload":', b'"properties":'),
     *(b'"data":', b'"id":7', b'"@at":1e400', b'"time":{"start":NaN}', b"9" * 400, b'{"at":', b"1" * 20),
+    *(
+        b"[" * 2_000,
+        b'{"a":' * 2_000,
+        b": ping\n\n",
+        b"data: \n",
+        b"event: x\n",
+        b'{"parentUuid":',
+        b'{"info":',
+    ),
 )
+
+FRAME = 1 << 10
+"""Bytes that a payload may have where a stream is cut into payloads."""
 
 
 # --- the targets ----------------------------------------------------------------------------------
@@ -62,60 +79,146 @@ def recording(data: bytes) -> None:
 
 
 def framing(data: bytes) -> None:
-    """However a stream is cut, the payloads are the same; none is larger than allowed."""
-    frames = import_module("streams.opencode.framing").Frames
-    limit = 1024
-    whole = frames(limit).feed(data)
-    cut = frames(limit)
-    step = 1 + len(data) % 7
-    pieces = [each for i in range(0, len(data), step) for each in cut.feed(data[i : i + step])]
+    """However a stream is cut, the payloads are the same; no more is kept of one than is allowed."""
+    whole = Frames(FRAME).feed(data)
+    cut, pieces = Frames(FRAME), list[bytes | Oversized]()
+    step = 1 + len(data) % 61
+    for start in range(0, len(data), step):
+        pieces += cut.feed(data[start : start + step])
+        assert sum(map(len, (*cut._line, *cut._data))) <= FRAME + step
     assert [type(each) for each in pieces] == [type(each) for each in whole]
     for one, other in zip(pieces, whole, strict=True):
         if isinstance(one, bytes):
             assert one == other
-            assert len(one) <= limit
+            assert len(one) <= FRAME
+        else:
+            assert len(one.head) <= FRAME
 
 
 def transcript(data: bytes) -> None:
-    """Any file is read to its end."""
-    read = import_module("streams.transcripts.reader").read
+    """Any file is read to its end; a line gives records, or is counted, and never raises."""
     with tempfile.NamedTemporaryFile(dir=_memory(), suffix=".jsonl") as file:
         file.write(data)
         file.flush()
-        assert all(isinstance(record, dict) for record in read(file.name))
+        stored = transcripts.read(file.name)
+        assert all(isinstance(record, dict) for record in stored)
+        assert stored.torn <= data.count(b"\n") + 1
+        kept = sum(map(len, stored.lines()))
+        assert kept <= len(data)
+
+
+def answer(data: bytes) -> None:
+    """What a server answers is events, or is said to be none; whatever was asked."""
+    readers: tuple[Callable[[], Iterable[object]], ...] = (
+        lambda: answers.directory_of(data, "/"),
+        lambda: [event_of(entry, 1.0) for entry in answers.entries_of(data, "/")],
+        lambda: [
+            answers.session_event(each, "session.updated", 1.0) for each in answers.listed_of(data, "/")
+        ],
+        lambda: answers.history_of(data, "/", "ses_1", 1.0, 1.0).events,
+        lambda: answers.status_events(data, "/", 1.0).values(),
+        lambda: [answers.todo_event(data, "/", "ses_1", 1.0)],
+        lambda: answers.asked_events(data, "/", "permission.asked", 1.0),
+    )
+    for reader in readers:
+        with suppress(BadAnswer):
+            for event in reader():
+                if not isinstance(event, str):
+                    assert isinstance(event, SessionEvent)
+                    assert len(event.raw) <= 2 * len(data) + 256  # a session is named beside its data
+
+
+def limits(data: bytes) -> None:
+    """Any bytes are limits, or no such file; a limit is a number of tokens."""
+    with suppress(ValueError):
+        found = ContextLimits.load(data, kind="usable").find("anthropic", "claude-x")
+        assert found is None or found > 0
 
 
 def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def targets() -> dict[str, Target]:
-    """The targets that exist, by name."""
-    found: dict[str, Target] = {"decoder": decoder, "recording": recording}
-    later = {
-        "framing": ("streams.opencode.framing", framing),
-        "transcript": ("streams.transcripts.reader", transcript),
-    }
-    for name, (module, target) in later.items():
-        package = module.rpartition(".")[0]
-        if find_spec(package) and find_spec(module):
-            found[name] = target
-    return found
+TARGETS: dict[str, Target] = {
+    "answer": answer,
+    "decoder": decoder,
+    "framing": framing,
+    "limits": limits,
+    "recording": recording,
+    "transcript": transcript,
+}
 
 
 # --- the inputs -----------------------------------------------------------------------------------
 
 
-def seeds(lines_each: int = 25) -> list[bytes]:
-    """Lines of every recording, a few from each, and of each the payload alone."""
-    found: list[bytes] = []
+@cache
+def seeds(name: str) -> tuple[bytes, ...]:
+    """What the target reads when nothing is wrong, from the recordings."""
+    makers = {"answer": _answers, "framing": _streams, "limits": _limits, "transcript": _transcripts}
+    return tuple(makers.get(name, _lines)())
+
+
+def _lines() -> Iterator[bytes]:
+    """Lines of every recording, and of each the payload alone."""
+    for line in _recorded():
+        yield line
+        yield _payload(line)
+
+
+def _streams() -> Iterator[bytes]:
+    """Payloads as a server sends them: one, and several with a comment between them."""
+    frames = [b"data: %s\n\n" % _payload(line) for line in _recorded()]
+    yield from frames
+    for start in range(0, len(frames) - 3, 3):
+        yield b": hello\r\n\r\n".join(frames[start : start + 3])
+
+
+def _answers() -> Iterator[bytes]:
+    """What the server answered when the recordings had ended, a few things of each."""
+    for path in sorted(RECORDINGS.glob("*.truth.json.gz")):
+        with gzip.open(path) as file:
+            truth = json.load(file)
+        several = [truth["sessions"][:2], truth["status"], truth["permission"][:2], truth["question"][:2]]
+        several += [each[:2] for of in ("messages", "todo") for each in list(truth[of].values())[:5]]
+        texts = (json.dumps(each, separators=(",", ":")).encode() for each in several)
+        yield from (text for text in texts if 2 < len(text) < 8192)
+    yield b'{"home":"/home/dev","directory":"/home/dev/project"}'
+    data = b'{"sessionID":"ses_1","info":{"id":"ses_1","title":"a","time":{"created":1,"updated":2}}}'
+    entry = b'{"id":"evt_1","type":"session.updated.1","seq":3,"aggregate_id":"ses_1","data":%s}' % data
+    yield b"[%s,%s]" % (entry, entry)
+
+
+def _limits() -> Iterator[bytes]:
+    model = b'{"limit":{"context":200000,"input":150000,"output":32000}}'
+    yield b'{"providers":[{"id":"anthropic","models":{"claude-x":%s}}],"default":{}}' % model
+    yield b'{"anthropic":{"id":"anthropic","models":{"claude-x":%s,"y":{}}}}' % model
+
+
+def _transcripts() -> Iterator[bytes]:
+    """A few lines of transcripts, in both formats, as a store writes them."""
+    for path in sorted(RECORDINGS.glob("*.jsonl.gz"))[::3]:
+        for shape in ("claude", "messages"):
+            with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+                hub = EventHub(recordings.replay(path, speed=None))
+                store = TranscriptStore(folder, format=shape, cap=1024)
+                hub.pipe(ops.transcript_snapshots()).subscribe(store.write)
+                hub.connect()
+                for written in sorted(Path(folder).glob("*.jsonl"))[:3]:
+                    lines = [each for each in written.read_bytes().splitlines(True) if len(each) < 4096]
+                    yield from (b"".join(lines[start : start + 2]) for start in range(0, len(lines), 9))
+
+
+def _recorded(lines_each: int = 25) -> Iterator[bytes]:
+    """Short lines of every recording, a few from each."""
     for path in sorted(RECORDINGS.glob("*.jsonl.gz")):
         with gzip.open(path) as file:
             lines = [line for line in file if len(line) < 4096]
-        for line in lines[:: max(1, len(lines) // lines_each)]:
-            payload = line.split(b'"event":', 1)[1].rstrip()[:-1]
-            found += [line, payload, b"data: " + payload + b"\n\n"]
-    return found
+        yield from lines[:: max(1, len(lines) // lines_each)]
+
+
+def _payload(line: bytes) -> bytes:
+    return line.split(b'"event":', 1)[1].rstrip()[:-1]
 
 
 def corpus() -> list[Path]:
@@ -123,10 +226,10 @@ def corpus() -> list[Path]:
     return sorted(path for path in CORPUS.iterdir() if path.suffix == ".bin")
 
 
-def inputs(number: int, seed: int) -> Iterator[bytes]:
-    """So many inputs, the same for the same seed."""
+def inputs(name: str, number: int, seed: int) -> Iterator[bytes]:
+    """So many inputs for a target, the same for the same seed."""
     dice = random.Random(seed)
-    known = seeds()
+    known = seeds(name)
     for _ in range(number):
         data = dice.choice(known)
         for _ in range(dice.randrange(1, 5)):
@@ -134,7 +237,7 @@ def inputs(number: int, seed: int) -> Iterator[bytes]:
         yield data
 
 
-def _mutated(data: bytes, dice: random.Random, known: list[bytes]) -> bytes:
+def _mutated(data: bytes, dice: random.Random, known: tuple[bytes, ...]) -> bytes:
     here = dice.randrange(len(data) + 1)
     there = min(len(data), here + dice.randrange(1, 40))
     match dice.randrange(7):

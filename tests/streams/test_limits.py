@@ -233,6 +233,10 @@ def test_what_was_loaded_can_be_overridden() -> None:
         (b'{"name": "NotFoundError", "data": {}}', "Expected `object`, got `str` - at `$[...]`"),
         (b'{"acme": {"npm": "@acme/sdk"}}', "Object missing required field `models` - at `$[...]`"),
         (b'{"providers": {}}', "Expected `array`, got `object`"),
+        (
+            b'{"providers": ' + b"[" * 5_000,
+            "maximum recursion depth exceeded while deserializing an object",
+        ),
         (b'{"providers": [{"models": {}}]}', "Object missing required field `id` - at `$[0]`"),
         (
             b'{"providers": [{"id": "acme", "models": {"a": {"limit": {"context": "200k"}}}}]}',

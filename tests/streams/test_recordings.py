@@ -344,6 +344,16 @@ def test_a_full_disk_ends_the_recording_and_harms_nothing_else(path: Path, left:
     assert kinds(path) == [*KINDS, ev.SessionStatus]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no modes here")
+def test_a_recording_is_for_its_owner(tmp_path: Path) -> None:
+    """T13: 0600 when it is made; the mode of a file that was there is its owner's business."""
+    recordings.record(rx.of(busy("s")), tmp_path / "a.jsonl")
+    assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "a.jsonl").chmod(0o640)
+    recordings.record(rx.of(busy("s")), tmp_path / "a.jsonl")
+    assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_recording_ends_with_its_stream(tmp_path: Path) -> None:
     """With its error, too; disposing ends it as well, twice is harmless, and nothing is written after."""
     hub = EventHub(scheduler=Replay())

@@ -211,6 +211,19 @@ def test_remembered_ids_are_bounded() -> None:
     assert "5" not in ids
 
 
+def test_what_is_remembered_is_the_event_and_not_its_time() -> None:
+    """E7: repeated an hour later it is the same one; it is forgotten for newer ones, and only then."""
+    intake = Intake()
+    first = plain(0, "message.part.delta")
+    assert [len(list(intake.take(first, at))) for at in (0.0, 29.0, 3_600.0)] == [1, 0, 0]
+    most = 0
+    for number in range(1, 50_000):
+        assert len(list(intake.take(plain(number, "message.part.delta"), 3_600.0))) == 1
+        most = max(most, len(intake._ids))
+    assert 8_192 <= most <= 2 * 8_192
+    assert len(list(intake.take(first, 3_600.0))) == 1
+
+
 def test_sessions_are_bounded() -> None:
     """R1: the numbers of at most 10 000 sessions are kept, those heard of last."""
     intake = Intake()

@@ -25,7 +25,7 @@ def full(error: int = errno.ENOSPC) -> OSError:
 
 
 def test_appending(path: Path) -> None:
-    """A file is made, for its owner alone, and grows."""
+    """T13: a file is made, for its owner alone in a directory for its owner alone, and grows."""
     first = append(path, [ONE], None)
     second = append(path, [TWO, THREE], first)
     assert path.read_bytes() == ONE + b"\n" + TWO + b"\n" + THREE + b"\n"

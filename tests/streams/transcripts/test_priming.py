@@ -141,6 +141,7 @@ def test_an_answer_after_its_time_is_dropped(stage: Stage) -> None:
     [
         (lambda session_id: throw(ConnectionError("refused")), ConnectionError),
         (lambda session_id: just(b"no json"), ValueError),
+        (lambda session_id: just(b'[{"info": ' + b"[" * 5_000), ValueError),
         (lambda session_id: just(b'{"name":"NotFoundError"}'), ValueError),
         (lambda session_id: Observable(lambda observer, _: observer.on_completed()), ValueError),
         (lambda session_id: {}[session_id], KeyError),
