@@ -38,7 +38,7 @@ Rule = Callable[[Make], None]
 LONG = 100_000.0
 """Virtual seconds that no default duration is longer than."""
 
-SPEED = 100_000.0
+SPEED = 300_000.0
 """Virtual seconds per second, where time runs."""
 
 HOPS = 5000
@@ -212,22 +212,30 @@ def on_a_loop_s_thread(play: Play) -> None:
 def on_next_may_do_anything(
     make: Make, on_thread: Callable[[Play], None], patience: float = TIMEOUT
 ) -> None:
-    """X7: dispose, feed, subscribe, and wait for another thread that does, from inside the first value."""
+    """X7: dispose, feed and subscribe from inside the first value, and wait for another thread that does."""
+    for leaves_itself in (True, False):
+        leave_inside(make, on_thread, patience, leaves_itself=leaves_itself)
+
+
+def leave_inside(
+    make: Make, on_thread: Callable[[Play], None], patience: float, *, leaves_itself: bool
+) -> None:
+    """Who disposes first is the subscriber itself, or another thread that it waits for."""
     hubs: list[EventHub] = []
     finished: list[bool] = []
 
     def act(value: Any) -> None:
-        seen.dispose()
-
-        def other() -> None:
+        if leaves_itself:
             seen.dispose()
-            hubs[0].on_next(heartbeat())
-            hubs[0].pipe(make()).subscribe(lambda value: None).dispose()
-
-        another = threading.Thread(target=other, daemon=True)
+            use(hubs[0])
+        another = threading.Thread(target=lambda: (seen.dispose(), use(hubs[0])), daemon=True)
         another.start()
         another.join(patience)
         finished.append(not another.is_alive())
+
+    def use(hub: EventHub) -> None:
+        hub.on_next(heartbeat())
+        hub.pipe(make()).subscribe(lambda value: None).dispose()
 
     seen = Strict(act)
 
@@ -488,6 +496,7 @@ def virtual_time_is_all_it_needs(make: Make) -> None:
     with no_real_time():
         first, again = (played(make(), script(), complete) for _ in range(2))
     assert first.values == again.values
+    assert first.end == again.end == "completed"
 
 
 @contextmanager
