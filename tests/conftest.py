@@ -2,12 +2,12 @@
 
 import gzip
 import json
-import runpy
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import every_operator as helpers
 import pytest
 from loguru import logger
 
@@ -68,13 +68,12 @@ def log() -> Iterator[list[str]]:
 @pytest.fixture
 def every_operator() -> Iterator[Callable[..., Any]]:
     """``every_operator()``: each by its name; ``every_operator(cores.append)`` notes their folds too."""
-    helpers = runpy.run_path(str(Path(__file__).parent / "every_operator.py"))
     stop: list[Callable[[], None]] = []
 
     def make(note: Callable[[Any], None] | None = None) -> Any:
         if note is not None:
-            stop.append(helpers["watch_cores"](note))
-        return helpers["every_operator"]()
+            stop.append(helpers.watch_cores(note))
+        return helpers.every_operator()
 
     yield make
     for each in stop:

@@ -26,7 +26,7 @@ BUSY = """
     from streams.testing import assistant, busy, text
 
     hub = EventHub()
-    helpers = runpy.run_path("tests/every_operator.py")
+    helpers = runpy.run_path("tests/support/every_operator.py")
     derived = [hub.pipe(operator) for operator in helpers["every_operator"]().values()]
     subscriptions = [each.subscribe(lambda value: None) for each in derived]
     rx.interval(600, scheduler=daemon()).subscribe(lambda value: None)
