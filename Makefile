@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.bench
 
-.PHONY: demo test check lint types layers format notebooks coverage clean
+.PHONY: demo test check lint types layers format notebooks coverage bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -36,6 +37,12 @@ coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
 
+bench: $(BENCH)           ## all comparisons and figures; fails where a target is missed
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/run.py
+
+bench-quick: $(BENCH)     ## the regression check: ratios only, with slack for noise
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/run.py --quick
+
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
 
@@ -45,4 +52,8 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[cli,opencode]' --group dev
+	touch $@
+
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --group bench
 	touch $@

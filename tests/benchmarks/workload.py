@@ -40,9 +40,12 @@ class Session:
     random: random.Random
     message: int = 0
     call: int = 0
-    tokens: int = 2_000
+    tokens: int = 0
     todo: int = 0
     ids: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
+
+    def __post_init__(self) -> None:
+        self.tokens = self.random.randrange(2_000, 190_000)
 
     def event(self, kind: str, properties: dict[str, object]) -> bytes:
         number = next(self.ids)
@@ -183,8 +186,9 @@ def churn(events: int, each: int = 20, seed: int = 7) -> list[bytes]:
     while len(payloads) < events:
         batch = [Session(f"ses_{number + n:06}", random.Random(seed + number + n)) for n in range(10)]
         streams = [session.payloads() for session in batch]
-        for _ in range(each - 1):
+        for _ in range(each - 2):
             payloads += [next(stream) for stream in streams]
+        payloads += [session.answer(finished=True) for session in batch]
         payloads += [deleted(session) for session in batch]
         number += 10
     return payloads[:events]
