@@ -42,7 +42,7 @@ class History:
         self.clock = Replay()
         self.hub = streams.EventHub(scheduler=self.clock)
         ours.subscribe(self.hub, *ours.everything())
-        self.session = workload.Session("ses_tool", workload.random.Random(1))
+        self.session = workload.Session(f"ses_{0:026}", workload.random.Random(1))
         stored: list[dict[str, object]] = []
         for _ in range(messages):
             self.session.message += 1

@@ -36,12 +36,12 @@ def bytes_per_session(factories: list[Factory], sessions: int) -> float:
     hub = streams.EventHub(scheduler=DaemonScheduler())
     for factory in factories:
         hub.pipe(factory()).subscribe(lambda value: None)
-    for payload in _said("ses_of_warming_up"):
+    for payload in _said(f"ses_{10**9:026}"):
         hub.on_next(decode(payload, 1.0))
     gc.collect()
     tracemalloc.start()
     for number in range(sessions):
-        for payload in _said(f"ses_{number:022}"):
+        for payload in _said(f"ses_{number:026}"):
             hub.on_next(decode(payload, 1.0))
     gc.collect()
     used = tracemalloc.get_traced_memory()[0]
@@ -50,18 +50,21 @@ def bytes_per_session(factories: list[Factory], sessions: int) -> float:
     return used / sessions
 
 
+TEMPLATE = f"ses_{1234:026}"
+
+
 def _template() -> list[bytes]:
-    session = workload.Session("ses_template", workload.random.Random(1))
+    session = workload.Session(TEMPLATE, workload.random.Random(1))
     idle = session.event("session.idle", {"sessionID": session.id})
     return [session.created(), session.answer(finished=False), session.answer(finished=True), idle]
 
 
-_TEMPLATE = _template()
+_SAID = _template()
 
 
 def _said(session_id: str) -> Iterator[bytes]:
-    name = session_id.encode()
-    return (payload.replace(b"ses_template", name) for payload in _TEMPLATE)
+    """Its own ids end like the session's, so every id is its own."""
+    return (payload.replace(b"00000000001234", session_id[-14:].encode()) for payload in _SAID)
 
 
 def memory_table(sizes: list[int]) -> dict[str, list[float]]:
