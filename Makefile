@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.bench
 
-.PHONY: demo test check lint types layers format notebooks coverage field-failures soak kill fuzz audit clean
+.PHONY: demo test check lint types layers format notebooks coverage field-failures soak \
+        kill fuzz audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -51,6 +53,12 @@ fuzz: $(READY)            ## 1 000 000 inputs for every reader of bytes; takes a
 field-failures: $(READY)  ## write tests/FIELD_FAILURES.md: which test proves what
 	$(BIN)/python tests/field_failures.py
 
+bench: $(BENCH)           ## all comparisons and figures; fails where a target is missed
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/run.py
+
+bench-quick: $(BENCH)     ## the regression check: ratios only, with slack for noise
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/run.py --quick
+
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
 
@@ -60,4 +68,8 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[cli,opencode]' --group dev
+	touch $@
+
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --group bench
 	touch $@

@@ -57,6 +57,7 @@ _OWN: Final = _any_of(ev.KINDS)
 _ENVELOPED: Final = b"dp"
 """Third byte of ``{"directory"``, ``{"payload"`` and ``{"project"``: a guess that costs nothing."""
 _EVENTS: Final = frozenset(ev.KINDS)
+_DELTA: Final = ev.PartDelta
 _OURS: Final = b'{"@kind"'
 _PAIRED: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES: Final = re.compile(_PAIRED + rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
@@ -88,6 +89,11 @@ def decode(payload: bytes, at: float = 0.0, *, max_bytes: int = MAX_BYTES) -> Se
     try:
         wire = _enveloped(payload).payload if payload[2] in _ENVELOPED else _plain(payload)
         body = wire.properties or wire.data
+        if type(body) is _DELTA and body.session_id:  # most events by far
+            force_setattr(body, "at", at)
+            force_setattr(body, "event_id", wire.id)
+            force_setattr(body, "raw", payload)
+            return body
         if body is not None:
             return _received(body, at, wire.id, payload)
     except (ValueError, IndexError, RecursionError):

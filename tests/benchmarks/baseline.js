@@ -15,7 +15,7 @@ function run() {
   const tokens = new Map();
   const inputs = new Map();
   const tools = new Map();
-  let samples = 0;
+  const measured = new Set();
   const triggered = new Set();
   for (const line of lines) {
     const event = JSON.parse(decoder.decode(line));
@@ -26,7 +26,7 @@ function run() {
       const used = info.tokens.input + info.tokens.cache.read + info.tokens.cache.write;
       if (used === 0) continue;
       tokens.set(info.sessionID, used);
-      samples++;
+      measured.add(info.id);
       if (used / 200000 >= 0.78) triggered.add(info.sessionID);
     } else if (event.type === "message.part.updated") {
       const part = properties.part;
@@ -39,18 +39,18 @@ function run() {
       inputs.delete(properties.info.id);
     }
   }
-  return { tokens, tools, samples, triggered };
+  return { tokens, tools, measured, triggered };
 }
 
 for await (const line of console) {
   if (line !== "go") break;
   const before = process.cpuUsage();
-  const { tokens, tools, samples, triggered } = run();
+  const { tokens, tools, measured, triggered } = run();
   const used = process.cpuUsage(before);
   let calls = 0;
   for (const count of tools.values()) calls += count;
   let sum = 0;
   for (const count of tokens.values()) sum += count;
-  const answer = { sum, sessions: tokens.size, samples, calls, triggered: triggered.size };
+  const answer = { sum, sessions: tokens.size, measured: measured.size, calls, triggered: triggered.size };
   console.log(JSON.stringify({ cpu: used.user + used.system, answer }));
 }

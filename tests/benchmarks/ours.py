@@ -53,7 +53,7 @@ def same_as_peers(payloads: list[bytes]) -> Answer:
     def usage(value: ops.ContextUsage) -> None:
         if value.tokens is not None:
             answer.tokens[value.session_id] = value.tokens
-            answer.samples += 1
+            answer.measured.add(value.message_id)
 
     def called(session_id: str) -> None:
         answer.tools[session_id] += 1

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 import reactivex as rx
 from reactivex import operators as rxo
@@ -27,7 +28,8 @@ class Answer:
 
     tokens: dict[str, int] = field(default_factory=dict)
     """The last measurement per session."""
-    samples: int = 0
+    measured: set[str] = field(default_factory=set)
+    """The messages that measured something."""
     triggered: set[str] = field(default_factory=set)
     tools: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Distinct tool calls per session."""
@@ -45,7 +47,10 @@ def decode_alone(payloads: list[bytes]) -> Answer:
     """The floor: a typed union decode of every payload, and nothing else."""
     decode = _plain
     for payload in payloads:
-        decode(payload)
+        try:
+            decode(payload)
+        except msgspec.ValidationError:
+            continue  # a type that nothing derives from
     return Answer()
 
 
@@ -65,10 +70,7 @@ def _fold(answer: Answer, seen: dict[str, set[str]], event: dict[str, Any]) -> N
         info = properties["info"]
         if tokens := measured(info):
             session = info["sessionID"]
-            answer.tokens[session] = tokens
-            answer.samples += 1
-            if tokens / LIMIT >= THRESHOLD:
-                answer.triggered.add(session)
+            _note(answer, session, info["id"], tokens)
     elif kind == "message.part.updated":
         part = properties["part"]
         if part["type"] == "tool" and part["callID"] not in seen[part["sessionID"]]:
@@ -104,16 +106,24 @@ def rx_idiomatic(make_scheduler: Callable[[], Any]) -> Callable[[list[bytes]], A
             properties = event["properties"]
             return properties.get("sessionID", "")
 
+        def until(group: Any) -> Any:
+            deleted = group.pipe(rxo.filter(lambda event: event["type"] == "session.deleted"))
+            return rx.merge(deleted, group.pipe(rxo.debounce(600.0, scheduler=scheduler)))
+
+        def is_call(event: dict[str, Any]) -> bool:
+            is_part = event["type"] == "message.part.updated"
+            return is_part and event["properties"]["part"]["type"] == "tool"
+
         def per_group(group: Any) -> Any:
             shared = group.pipe(rxo.share())
             usage = shared.pipe(
                 rxo.filter(lambda event: event["type"] == "message.updated"),
-                rxo.map(lambda event: measured(event["properties"]["info"])),
-                rxo.filter(bool),
-                rxo.do_action(lambda tokens: _note(answer, group.key, tokens)),
+                rxo.map(lambda event: event["properties"]["info"]),
+                rxo.filter(measured),
+                rxo.do_action(lambda info: _note(answer, group.key, info["id"], measured(info))),
             )
             tools = shared.pipe(
-                rxo.filter(lambda event: event["type"] == "message.part.updated"),
+                rxo.filter(is_call),
                 rxo.map(lambda event: event["properties"]["part"]["callID"]),
                 rxo.scan(lambda seen, call: {*seen, call} if call not in seen else seen, set()),
                 rxo.do_action(lambda seen: answer.tools.__setitem__(group.key, len(seen))),
@@ -126,9 +136,7 @@ def rx_idiomatic(make_scheduler: Callable[[], Any]) -> Callable[[list[bytes]], A
 
         source.pipe(
             rxo.map(orjson.loads),
-            rxo.group_by_until(
-                session_of, None, lambda group: group.pipe(rxo.debounce(600.0, scheduler=scheduler))
-            ),
+            rxo.group_by_until(session_of, None, until),
             rxo.flat_map(per_group),
         ).subscribe(lambda _: None)
         for payload in payloads:
@@ -141,9 +149,9 @@ def rx_idiomatic(make_scheduler: Callable[[], Any]) -> Callable[[list[bytes]], A
     return run
 
 
-def _note(answer: Answer, session: str, tokens: int) -> None:
+def _note(answer: Answer, session: str, message: str, tokens: int) -> None:
     answer.tokens[session] = tokens
-    answer.samples += 1
+    answer.measured.add(message)
     if tokens / LIMIT >= THRESHOLD:
         answer.triggered.add(session)
 

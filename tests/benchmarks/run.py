@@ -1,149 +1,134 @@
-"""The comparisons: alternating rounds in one process tree, CPU time, the minimum, printed as ratios.
+"""All benchmarks: prints the table of targets, and exits 1 where one is missed.
 
-``run.py`` prints the table of targets and exits 1 where one is missed; ``run.py --quick`` takes fewer
-events and slackens every target by half, for a regression check on a noisy machine.
+``run.py`` measures everything and writes ``RESULTS.md`` with its plots; ``run.py --quick`` is the
+regression check: ratios only, with slack for a noisy machine.
 """
 
-import gzip
-import json
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import figures
-import msgspec
-import ours
-import peers
+import transcripts
 import workload
-from peers import Answer
+from compare import compare, contestants, recorded
+from history import ORIGIN, deciles, tool_calls
+from memory import OPERATORS, bytes_per_session, memory_table, pending_deadlines, pending_timers
+from report import (
+    calls_table,
+    costs_table,
+    memory_rows,
+    plot_calls,
+    plot_costs,
+    plot_deciles,
+    targets_table,
+)
+from targets import Costs, Target, against_peers, at_most, guards
+from timers import re_arm, schedule_and_cancel
 
 HERE = Path(__file__).parent
-QUICK = "--quick" in sys.argv
+EVENTS = 20_000
+LONG = 100_000
+SIZES = [1_000, 10_000, 100_000]
 ROUNDS = 3
-EVENTS = 10_000 if QUICK else 40_000
-FEW = 2_000
-"""Events for those that take a thousand times as long."""
-
-SLACK = 1.5 if QUICK else 1.0
 
 
-class Bun:
-    """The JavaScript baseline: one process for all rounds, which times itself."""
-
-    def __init__(self, payloads: list[bytes]) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        lines = Path(self._folder.name) / "payloads"
-        lines.write_bytes(b"\n".join(payloads) + b"\n")
-        program = [str(bun_binary()), str(HERE / "baseline.js"), str(lines)]
-        self._process = subprocess.Popen(
-            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.round()  # the first one compiles
-
-    def round(self) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.communicate("stop\n")
-        self._folder.cleanup()
+def quick() -> list[Target]:
+    """The regression check."""
+    alive = compare(workload.alive(10_000, 100), contestants(quick=True), rounds=5, bun=False)
+    decile = deciles(10_000, rounds=3)
+    calls = tool_calls(rounds=5)
+    idle = bytes_per_session(list(OPERATORS.values()), 2_000)
+    return guards(alive, decile[-1] / decile[0], calls[5000][0] / calls[50][0], idle)
 
 
-def bun_binary() -> Path:
-    """bun from npm, kept in a cache of this folder."""
-    binary = HERE / ".cache" / "node_modules" / "bun" / "bin" / "bun.exe"
-    if not binary.exists():
-        npm = shutil.which("npm") or sys.exit("the bun baseline needs npm")
-        (HERE / ".cache").mkdir(exist_ok=True)
-        subprocess.run([npm, "install", "--silent", "--prefix", str(HERE / ".cache"), "bun"], check=True)
-    return binary
+def measured_costs() -> dict[str, Costs]:
+    loads = {
+        "100 sessions": workload.alive(EVENTS, 100),
+        "churn of 20-event sessions": workload.churn(EVENTS),
+        "recordings": recorded(),
+    }
+    runs = contestants(quick=False)
+    return {name: compare(load, runs, rounds=ROUNDS, bun=True) for name, load in loads.items()}
 
 
-def recorded() -> list[bytes]:
-    """The payloads of the two largest recordings of a real server."""
-    payloads: list[bytes] = []
-    for name in ("long", "many"):
-        with gzip.open(HERE.parent / "recordings" / f"{name}.jsonl.gz") as file:
-            payloads += [
-                bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])["event"]) for line in file
-            ]
-    return payloads
+def full() -> list[Target]:
+    """Everything, and the page."""
+    began = time.process_time()
+    costs = measured_costs()
+    tell("comparisons", began)
+    memory = memory_table(SIZES)
+    tell("memory", began)
+    pending = {size: (*pending_deadlines(size), *pending_timers(size)) for size in (10_000, 100_000)}
+    tenths = deciles(LONG, ROUNDS)
+    tell("deciles", began)
+    calls = tool_calls(rounds=10)
+    scripts = transcripts.ratios()
+    tell("transcripts", began)
+    targets = [
+        *against_peers(*costs.values()),
+        *memory_targets(memory),
+        at_most("timer threads at 100,000 deadlines", pending[100_000][0], 1, "thread"),
+        Target("timer schedule + cancel", schedule_and_cancel() / 1000, 500, unit="k/s"),
+        Target("deadline re-arm", re_arm() / 1e6, 5, unit="M/s"),
+        at_most("cost per event, last by first decile", tenths[-1] / tenths[0], 1.3),
+        at_most("cost per tool call, 5000 by 50 messages", calls[5000][0] / calls[50][0], 1.3),
+        *scripts,
+    ]
+    for number, (name, each) in enumerate(costs.items(), 1):
+        plot_costs(each, name, HERE / f"results-{number}.svg")
+    plot_calls(calls, HERE / "results-calls.svg")
+    plot_deciles(tenths, LONG, HERE / "results-deciles.svg")
+    sections = {
+        "Targets": targets_table(targets),
+        "Comparisons": costs_table(costs) + "\n\n" + images(costs),
+        "Memory": memory_rows(SIZES, memory) + "\n\n" + pending_table(pending),
+        "A long history": calls_table(calls, ORIGIN) + "\n\n"
+        "![A tool call](results-calls.svg)\n\n![Cost per event by tenth](results-deciles.svg)",
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    (HERE / "RESULTS.md").write_text(f"{HEAD}\n{body}\n", "utf-8")
+    print(costs_table(costs), memory_rows(SIZES, memory), calls_table(calls, ORIGIN), sep="\n\n")
+    return targets
 
 
-def per_event(run: Callable[[list[bytes]], Answer], payloads: list[bytes]) -> float:
-    """CPU microseconds per event of one run."""
-    before = time.process_time()
-    run(payloads)
-    return (time.process_time() - before) / len(payloads) * 1e6
+HEAD = f"""# Results
+
+Made by `make bench`, in one run on one machine, CPython {sys.version.split()[0]}. Times are CPU time, the
+minimum of alternating rounds, so that a busy machine harms all alike; what counts are the ratios. All
+contestants gave the same answers before they were timed.
+"""
 
 
-def compare(payloads: list[bytes], runs: dict[str, Callable[[list[bytes]], Answer]]) -> dict[str, float]:
-    """The minimum per contestant over alternating rounds; slow ones get fewer of the same events."""
-    best = dict.fromkeys([*runs, "bun"], float("inf"))
-    bun = Bun(payloads)
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            share = payloads[:FEW] if name in SLOW else payloads
-            best[name] = min(best[name], per_event(run, share))
-        best["bun"] = min(best["bun"], bun.round()["cpu"] / len(payloads))
-    bun.close()
-    return best
+def tell(what: str, began: float) -> None:
+    print(f"{what} measured, {time.process_time() - began:.0f} s of CPU so far", file=sys.stderr)
 
 
-SLOW = ("reactivex, EventLoopScheduler", "reactivex, default scheduler")
-
-RUNS: dict[str, Callable[[list[bytes]], Answer]] = {
-    "decode alone": peers.decode_alone,
-    "ours, usage + triggers + tools": ours.same_as_peers,
-    "ours, all operators": ours.all_operators,
-    "orjson loop": peers.plain_loop,
-    "reactivex, one scan": peers.rx_one_scan,
-    "reactivex, EventLoopScheduler": peers.rx_eventloop,
-    "reactivex, default scheduler": peers.rx_default,
-    "streamz": peers.streamz_accumulate,
-    "bytewax": peers.bytewax_stateful,
-}
-PEERS = [name for name in RUNS if name not in ("decode alone", "ours, all operators")]
+def images(costs: dict[str, Costs]) -> str:
+    return "\n\n".join(f"![{name}](results-{number}.svg)" for number, name in enumerate(costs, 1))
 
 
-def check_equal(payloads: list[bytes]) -> None:
-    """Nobody is timed before all give the same answer."""
-    expected = peers.plain_loop(payloads)
-    for name in PEERS:
-        answer = RUNS[name](payloads)
-        if (dict(answer.tokens), answer.samples, dict(answer.tools), answer.triggered) != (
-            dict(expected.tokens),
-            expected.samples,
-            dict(expected.tools),
-            expected.triggered,
-        ):
-            sys.exit(f"{name} answers otherwise than the plain loop: its time would mean nothing")
+def memory_targets(memory: dict[str, list[float]]) -> list[Target]:
+    together = memory["the first four together"]
+    return [
+        at_most("idle session: usage + triggers + tasks + expiry", max(together), 900, "B"),
+        *(at_most(f"idle session: {name} alone", max(memory[name]), 400, "B") for name in OPERATORS),
+    ]
+
+
+def pending_table(pending: dict[int, tuple[int, float, int, float]]) -> str:
+    rows = ["| pending | of expire_after | timers of the scheduler |", "|--:|--:|--:|"]
+    for size, (threads, each, timer_threads, timer) in pending.items():
+        cells = f"{threads} thread, {each:.0f} B each | {timer_threads} thread, {timer:.0f} B each"
+        rows.append(f"| {size:,} | {cells} |")
+    return "\n".join(rows)
 
 
 def main() -> None:
-    delta_heavy, churned, real = workload.alive(EVENTS, 100), workload.churn(EVENTS), recorded()
-    for payloads in (delta_heavy[:FEW], churned[:FEW], real[:FEW]):
-        check_equal(payloads)
-    measured = {
-        "100 sessions": compare(delta_heavy, RUNS),
-        "churn of 20-event sessions": compare(churned, RUNS),
-        "recordings": compare(real, RUNS),
-    }
-    targets = figures.targets(measured, quick=QUICK)
-    print(figures.tables(measured, targets, SLACK))
-    missed = [target for target in targets if not target.reached(SLACK)]
-    if "--write" in sys.argv:
-        figures.write(HERE, measured, targets)
-    print(f"{len(targets) - len(missed)} passed, {len(missed)} failed")
-    sys.exit(bool(missed))
+    targets = quick() if "--quick" in sys.argv else full()
+    print("", targets_table(targets), "", sep="\n")
+    missed = sum(not target.reached for target in targets)
+    print(f"{len(targets) - missed} reached, {missed} missed")
+    sys.exit(missed > 0)
 
 
 if __name__ == "__main__":

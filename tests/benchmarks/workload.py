@@ -1,7 +1,8 @@
 """The workload: opencode payloads like those of a busy server, made the same way every time.
 
-The mix follows what was recorded: 80 % deltas of about 230 bytes, 12 % tool parts of 0.5 to 8 KB, 5 %
-message updates of about 700 bytes, 3 % others (status, todos, session updates).
+The mix follows what was recorded: 79 % deltas of about 230 bytes, 11 % tool parts of 0.5 to 8 KB, 4 % text
+parts, 4 % message updates of about 600 bytes, 4 % others (status, todos, session updates). Ids of events are
+as long as opencode's, and ascend within a session.
 """
 
 import json
@@ -40,18 +41,26 @@ class Session:
     random: random.Random
     message: int = 0
     call: int = 0
-    tokens: int = 2_000
+    tokens: int = 0
     todo: int = 0
+    text: str = ""
     ids: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
+
+    def __post_init__(self) -> None:
+        self.tokens = self.random.randrange(2_000, 190_000)
 
     def event(self, kind: str, properties: dict[str, object]) -> bytes:
         number = next(self.ids)
-        payload = {"id": f"evt_{self.id}_{number:08}", "type": kind, "properties": properties}
+        payload = {"id": self.name("evt", number), "type": kind, "properties": properties}
         return json.dumps(payload, separators=(",", ":")).encode()
+
+    def name(self, kind: str, number: int) -> str:
+        """An id as opencode makes them: 30 characters, ascending with time."""
+        return f"{kind}_{self.id[-14:]:0>14}{number:012}"
 
     @property
     def message_id(self) -> str:
-        return f"msg_{self.id}_{self.message:06}"
+        return self.name("msg", self.message)
 
     def created(self) -> bytes:
         info = {
@@ -66,15 +75,29 @@ class Session:
         return self.event("session.created", {"sessionID": self.id, "info": info})
 
     def delta(self) -> bytes:
-        text = " ".join(self.random.choices(WORDS, k=4))
+        text = " " + " ".join(self.random.choices(WORDS, k=4))
+        self.text += text
         properties = {
             "sessionID": self.id,
             "messageID": self.message_id,
-            "partID": f"prt_{self.id}_{self.message:06}",
+            "partID": self.name("prt", 1_000_000 * self.message),
             "field": "text",
             "delta": text,
         }
         return self.event("message.part.delta", properties)
+
+    def text_part(self, *, finished: bool) -> bytes:
+        start = START + self.message * 1000
+        part = {
+            "id": self.name("prt", 1_000_000 * self.message),
+            "messageID": self.message_id,
+            "sessionID": self.id,
+            "type": "text",
+            "text": self.text,
+            "time": {"start": start, "end": start + 800} if finished else {"start": start},
+        }
+        properties = {"sessionID": self.id, "part": part, "time": START}
+        return self.event("message.part.updated", properties)
 
     def tool(self, status: str) -> bytes:
         size = self.random.choice((500, 500, 1_000, 2_000, 8_000))
@@ -91,7 +114,7 @@ class Session:
                 "end": START + self.message * 1000 + 250,
             }
         part = {
-            "id": f"prt_{self.id}_call_{self.call:06}",
+            "id": self.name("prt", 1_000_000 * self.message + self.call),
             "messageID": self.message_id,
             "sessionID": self.id,
             "type": "tool",
@@ -107,7 +130,7 @@ class Session:
         tokens = {"input": 0, "output": 0, "reasoning": 0, "cache": {"read": 0, "write": 0}}
         info: dict[str, object] = {
             "id": self.message_id,
-            "parentID": f"msg_{self.id}_user",
+            "parentID": self.name("msg", 0),
             "role": "assistant",
             "mode": "build",
             "agent": "build",
@@ -150,17 +173,18 @@ class Session:
                 2_000 if self.tokens > 190_000 else self.tokens + self.random.randrange(500, 4_000)
             )
             yield self.answer(finished=False)
-            for step in range(16):
+            self.text = ""
+            yield self.text_part(finished=False)
+            for step in range(44):
                 yield self.delta()
-                if step % 8 == 3:
+                if step in (10, 22, 34):
                     self.call += 1
                     yield self.tool("running")
-                if step % 8 == 6:
+                if step in (14, 26, 38):
                     yield self.tool("completed")
-                if step == 10:
+                if step in (5, 30):
                     yield self.other()
-            for _ in range(16):
-                yield self.delta()
+            yield self.text_part(finished=True)
             yield self.answer(finished=True)
 
 
@@ -172,7 +196,7 @@ def deleted(session: Session) -> bytes:
 def alive(events: int, sessions: int, seed: int = 7) -> list[bytes]:
     """``sessions`` sessions side by side, all of them alive to the end."""
     chance = random.Random(seed)
-    running = [Session(f"ses_{n:05}", random.Random(seed + n)).payloads() for n in range(sessions)]
+    running = [Session(f"ses_{n:026}", random.Random(seed + n)).payloads() for n in range(sessions)]
     return [next(chance.choice(running)) for _ in range(events)]
 
 
@@ -181,10 +205,11 @@ def churn(events: int, each: int = 20, seed: int = 7) -> list[bytes]:
     payloads: list[bytes] = []
     number = 0
     while len(payloads) < events:
-        batch = [Session(f"ses_{number + n:06}", random.Random(seed + number + n)) for n in range(10)]
+        batch = [Session(f"ses_{number + n:026}", random.Random(seed + number + n)) for n in range(10)]
         streams = [session.payloads() for session in batch]
-        for _ in range(each - 1):
+        for _ in range(each - 2):
             payloads += [next(stream) for stream in streams]
+        payloads += [session.answer(finished=True) for session in batch]
         payloads += [deleted(session) for session in batch]
         number += 10
     return payloads[:events]
@@ -192,5 +217,5 @@ def churn(events: int, each: int = 20, seed: int = 7) -> list[bytes]:
 
 def one_long(events: int, seed: int = 7) -> list[bytes]:
     """One session with a long history."""
-    stream = Session("ses_long", random.Random(seed)).payloads()
+    stream = Session(f"ses_{0:026}", random.Random(seed)).payloads()
     return [next(stream) for _ in range(events)]

@@ -1,18 +1,14 @@
-"""What transcripts cost: one tool call at 50 and at 5 000, one text of many pieces, and how much is kept.
-
-Prints ratios measured in one run, rounds alternating, CPU time, the least of several rounds.
-
-    PYTHONPATH=. python tests/benchmarks/bench_transcripts.py
-"""
+"""What transcripts cost: one tool call at 50 and at 5 000, one text of many pieces, and how much is kept."""
 
 import gc
 import json
-import sys
 import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+
+from targets import Target, at_most
 
 import operators as ops
 from streams import EventHub, TranscriptStore, opencode
@@ -20,8 +16,8 @@ from streams.events import PartDelta, SessionEvent
 from streams.schedulers import Replay
 from streams.testing import text
 
-ROUNDS = 15
-CALLS = 50
+ROUNDS = 5
+CALLS = 100
 """Tool calls measured in one round."""
 
 
@@ -110,15 +106,7 @@ def appending(name: str) -> float:
             return stage.make(CALLS) / CALLS
 
         at_50, at_5000 = least(short, lambda: long.make(CALLS) / CALLS)
-    told = (
-        f"append a tool call ({name}): {at_50 * 1e6:.0f} us at 50 calls, {at_5000 * 1e6:.0f} us at 5000"
-    )
-    return said(told, at_5000 / at_50)
-
-
-def said(told: str, ratio: float) -> float:
-    print(f"{told}: {ratio:.2f} x")
-    return ratio
+    return at_5000 / at_50
 
 
 def pieces(count: int) -> float:
@@ -139,8 +127,7 @@ def pieces(count: int) -> float:
 def growing() -> float:
     """T12: 100 000 pieces cost twice as much as 50 000."""
     half, whole = least(lambda: pieces(50_000), lambda: pieces(100_000))
-    each = f"{half / 50_000 * 1e6:.2f} us each of 50 000, {whole / 100_000 * 1e6:.2f} us each of 100 000"
-    return said(f"a text of pieces: {each}", whole / half)
+    return whole / half
 
 
 def kept(*, snapshots: int) -> float:
@@ -165,7 +152,7 @@ def kept(*, snapshots: int) -> float:
     clock.advance_by(10.0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return said(f"peak memory of a text of 2 MB in {snapshots} snapshots", (peak - before) / max(sizes))
+    return (peak - before) / max(sizes)
 
 
 def many_entries() -> float:
@@ -187,23 +174,16 @@ def many_entries() -> float:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     whole = held[0].whole
-    spare = (used - sum(len(entry.body) for entry in whole)) / len(whole)
-    print(f"kept of each of {len(whole)} entries, beyond its JSON: {spare:.0f} B")
-    return spare
+    return (used - sum(len(entry.body) for entry in whole)) / len(whole)
 
 
-def main() -> int:
-    """Print all; the status is 1 if something is not as it is to be."""
-    passed = [
-        appending("claude") <= 1.3,
-        appending("messages") <= 1.3,
-        growing() < 2.5,
-        kept(snapshots=1) < 3,
-        kept(snapshots=10) < 3,
-        many_entries() < 1_000,
+def ratios() -> list[Target]:
+    """What is asked of transcripts."""
+    return [
+        at_most("append a tool call at 5000 by at 50 calls, claude", appending("claude"), 1.3),
+        at_most("append a tool call at 5000 by at 50 calls, messages", appending("messages"), 1.3),
+        at_most("a text of 100 000 by one of 50 000 pieces, time", growing(), 2.5),
+        at_most("a text of 2 MB in 1 snapshot, peak memory in texts", kept(snapshots=1), 3),
+        at_most("a text of 2 MB in 10 snapshots, peak memory in texts", kept(snapshots=10), 3),
+        at_most("transcript entry, beyond its JSON", many_entries(), 1_000, "B"),
     ]
-    return 0 if all(passed) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
