@@ -36,6 +36,9 @@ class Noted:
         self.told: list[Any] = []
         self._fail = fail
 
+    def begin(self, watched: object) -> None:
+        pass
+
     def value(self, derived: Derived) -> None:
         self._fail(derived)
         self.told.append((derived.operator, derived.value))
@@ -48,6 +51,9 @@ class Noted:
 
     def end(self, board: Board, summary: Summary) -> None:
         self.told.append(("end", summary.outcome))
+
+    def close(self) -> None:
+        pass
 
 
 def watching(source: Observable[SessionEvent], output: Any, table: Derivations = TABLE) -> Watching:
