@@ -45,9 +45,13 @@ class Interruptible:
             while not ended.wait(LOOK_UP):
                 pass
         except KeyboardInterrupt:
-            self.interrupted = True
-            self.let_go()
+            self.interrupt()
             ended.wait(GRACE)
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does, from whatever thread."""
+        self.interrupted = True
+        self.let_go()
 
     def let_go(self) -> None:
         """Complete the stream, from whatever thread."""

@@ -7,6 +7,7 @@ import msgspec
 from streams.faults import Fault
 from streams.watch.board import Board
 from streams.watch.derivations import Derived
+from streams.watch.output import Watched
 from streams.watch.summary import Summary
 
 __all__ = ["JsonLines"]
@@ -36,6 +37,9 @@ class JsonLines:
         self._file = file
         self._encode = msgspec.json.Encoder().encode
 
+    def begin(self, watched: Watched) -> None:
+        """Values are all there is to say."""
+
     def value(self, derived: Derived) -> None:
         self._file.write(self._encode(derived) + b"\n")
         self._file.flush()
@@ -48,8 +52,8 @@ class JsonLines:
     def frame(self, board: Board, now: float) -> None:
         """Lines have no frames."""
 
-    def clear(self) -> None:
-        """Lines stay."""
-
     def end(self, board: Board, summary: Summary) -> None:
         self.value(Derived("summary", round(board.last, 3), summary))
+
+    def close(self) -> None:
+        """The file is not ours."""

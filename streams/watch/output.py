@@ -3,11 +3,29 @@
 from typing import Protocol
 
 from streams.faults import Fault
+from streams.hub import EventHub
 from streams.watch.board import Board
 from streams.watch.derivations import Derived
 from streams.watch.summary import Summary
 
-__all__ = ["Output"]
+__all__ = ["Output", "Watched"]
+
+
+class Watched(Protocol):
+    """What an output may do with what it is shown."""
+
+    @property
+    def hub(self) -> EventHub:
+        """Where to listen for more than the values."""
+        ...
+
+    def show(self) -> None:
+        """Have a frame drawn at once, from whatever thread."""
+        ...
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does, from whatever thread."""
+        ...
 
 
 class Output(Protocol):
@@ -15,6 +33,10 @@ class Output(Protocol):
 
     frame_every: float | None
     """Seconds between frames; None for an output that has none."""
+
+    def begin(self, watched: Watched) -> None:
+        """Before anything flows: the first call."""
+        ...
 
     def value(self, derived: Derived) -> None:
         """An operator emitted a value."""
@@ -28,10 +50,10 @@ class Output(Protocol):
         """Time to show how things stand at ``now``."""
         ...
 
-    def clear(self) -> None:
-        """There was nothing to watch: the last call, in place of ``end``."""
+    def end(self, board: Board, summary: Summary) -> None:
+        """It is over. This call does not come to an output that has raised."""
         ...
 
-    def end(self, board: Board, summary: Summary) -> None:
-        """It is over: the last call. It does not come to an output that has raised."""
+    def close(self) -> None:
+        """Give back what was taken: the last call, however it ended, and it must not wait for long."""
         ...

@@ -13,6 +13,7 @@ from reactivex import operators as rx
 import operators as ops
 from streams.events import SessionEvent
 from streams.faults import Fault
+from streams.hub import EventHub
 from streams.opencode import ConnectionState
 from streams.schedulers import daemon, seconds_of
 from streams.watch.board import Board
@@ -79,8 +80,25 @@ class Watching:
             self._follow(self._live)
         self._hub.pipe(ops.session_overview()).subscribe(self.board.overlook, _ignored)
         self._values().subscribe(self._value, self._failed, self._end)
-        with self._start_frames():
-            self._source.run(self._ended)
+        try:
+            self._output.begin(self)
+            with self._start_frames():
+                self._source.run(self._ended)
+        finally:
+            self._output.close()
+
+    @property
+    def hub(self) -> EventHub:
+        """The events, while it runs."""
+        return self._hub
+
+    def show(self) -> None:
+        """Have a frame drawn at once, from whatever thread."""
+        self._hub.strand.run(self._frame, None)
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does, from whatever thread."""
+        self._source.interrupt()
 
     def _follow(self, live: Live) -> None:
         strand = self._hub.strand
@@ -103,7 +121,7 @@ class Watching:
         """Frames come by real time, whatever clock the events play on."""
         every = self._output.frame_every
         frames = reactivex.never() if every is None else reactivex.interval(every, scheduler=daemon())
-        return frames.subscribe(lambda _: self._hub.strand.run(self._frame, None))
+        return frames.subscribe(lambda _: self.show())
 
     # --- on the strand ----------------------------------------------------------------------------
 
@@ -137,8 +155,6 @@ class Watching:
             # A source that could not be read at all has nothing to be summed up.
             if self.board.events or self.source_error is None:
                 self._sum_up()
-            else:
-                self._write(self._output.clear)
         finally:
             self._ended.set()
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 from io import BytesIO, StringIO, TextIOWrapper
+from math import inf
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from streams.watch.board import Board
 from streams.watch.cells import Look, bar
 from streams.watch.closing import closing
 from streams.watch.derivations import Derived, derivations
+from streams.watch.pace import Pace
 from streams.watch.screen import Screen
 from streams.watch.summary import Summary, summarise
 from streams.watch.view import frame
@@ -186,7 +188,10 @@ def test_malformed_events_and_faults_are_told() -> None:
 def test_the_screen_gives_the_cursor_back() -> None:
     """Frames are drawn over each other; the end leaves the summary and the cursor."""
     console = Console(file=StringIO(), width=80, height=24, force_terminal=True, _environ={})
-    screen, board = Screen(console, name="talk.jsonl", threshold=0.78), board_of(*TALK)
+    screen, board = (
+        Screen(console, name="talk.jsonl", threshold=0.78, pace=Pace(share=inf)),
+        board_of(*TALK),
+    )
     screen.frame(board, 10.0)
     screen.frame(board, 20.0)
     drawn = console.file.getvalue()
@@ -203,7 +208,10 @@ def test_a_terminal_without_blocks_gets_other_characters() -> None:
     written = BytesIO()
     file = TextIOWrapper(written, encoding="ascii", errors="replace")
     console = Console(file=file, width=120, height=24, force_terminal=True, _environ={})
-    screen, board = Screen(console, name="talk.jsonl", threshold=0.78), board_of(*TALK)
+    screen, board = (
+        Screen(console, name="talk.jsonl", threshold=0.78, pace=Pace(share=inf)),
+        board_of(*TALK),
+    )
     screen.frame(board, 10.0)
     screen.end(board, summary_of(board, "completed"))
     file.flush()

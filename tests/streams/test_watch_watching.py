@@ -34,7 +34,11 @@ class Noted:
 
     def __init__(self, fail: Callable[[Derived], None] = lambda _: None) -> None:
         self.told: list[Any] = []
+        self.closed = False
         self._fail = fail
+
+    def begin(self, watched: object) -> None:
+        pass
 
     def value(self, derived: Derived) -> None:
         self._fail(derived)
@@ -46,11 +50,11 @@ class Noted:
     def frame(self, board: Board, now: float) -> None:
         self.told.append(("frame", now))
 
-    def clear(self) -> None:
-        self.told.append("clear")
-
     def end(self, board: Board, summary: Summary) -> None:
         self.told.append(("end", summary.outcome))
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def watching(source: Observable[SessionEvent], output: Any, table: Derivations = TABLE) -> Watching:
@@ -96,7 +100,7 @@ def test_a_source_that_cannot_be_read_has_no_summary() -> None:
     output = Noted()
     watched = watching(source_of(then=OSError("no such file")), output)
     watched.run()
-    assert output.told == ["clear"]
+    assert (output.told, output.closed) == ([], True)
     assert watched.source_error is not None
 
 
