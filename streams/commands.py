@@ -15,6 +15,7 @@ from rich.console import Console
 from streams import recordings
 from streams.faults import Fault
 from streams.limits import ContextLimits
+from streams.report_command import report
 from streams.transcripts_command import transcripts
 from streams.watch.derivations import derivations
 from streams.watch.interruptible import Interruptible
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 
 app.command()(transcripts)
+app.command()(report)
 
 Source = Annotated[
     str,
