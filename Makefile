@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lint types layers format notebooks coverage clean
+.PHONY: demo test check lint types layers format notebooks browser coverage clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -31,6 +31,11 @@ format: $(READY)
 
 notebooks: $(READY)       ## execute all notebooks
 	$(BIN)/python tests/notebooks/run.py
+
+browser: $(READY)         ## the report in headless Chromium
+	$(BIN)/python -m pip install --quiet --group browser
+	tests/browser/install
+	$(BIN)/pytest -q tests/browser
 
 coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
