@@ -13,7 +13,7 @@ from streams.latest import Latest, latest
 from streams.limits import ContextLimits, Limit
 
 if TYPE_CHECKING:
-    from streams import transcripts
+    from streams import report, transcripts
     from streams.transcripts import TranscriptStore
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "latest",
     "opencode",
     "recordings",
+    "report",
     "schedulers",
     "transcripts",
 ]
@@ -37,7 +38,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Sinks stand above the operators, which stand above this: they are imported when asked for."""
-    if name in ("transcripts", "TranscriptStore"):
-        sinks = import_module("streams.transcripts")
-        return sinks if name == "transcripts" else sinks.TranscriptStore
+    if name in ("report", "transcripts"):
+        return import_module(f"streams.{name}")
+    if name == "TranscriptStore":
+        return import_module("streams.transcripts").TranscriptStore
     raise AttributeError(f"module 'streams' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib import metadata
 from math import isfinite
 from pathlib import Path
@@ -16,8 +16,10 @@ from streams import recordings
 from streams.doctor_command import doctor
 from streams.events import SessionEvent
 from streams.faults import Fault
+from streams.limit_option import Limits, limits_of
 from streams.limits import ContextLimits
 from streams.refusals import one_line_errors
+from streams.report_command import report
 from streams.source_options import (
     Directory,
     Everywhere,
@@ -50,6 +52,7 @@ app = typer.Typer(
 
 app.command()(transcripts)
 app.command()(doctor)
+app.command()(report)
 
 
 def _print_version(wanted: bool) -> None:
@@ -96,15 +99,7 @@ def watch(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PROVIDER/MODEL=N",
-            help="A model's context limit in tokens, such as anthropic/claude-sonnet-4-5=200000. "
-            "Repeatable. A server tells its own models'; yours come first.",
-            show_default=False,
-        ),
-    ] = None,
+    limit: Limits = None,
     threshold: Annotated[
         float, typer.Option(help="Fraction of the limit at which a session should be compacted.")
     ] = 0.78,
@@ -119,11 +114,11 @@ def watch(
 ) -> None:
     """Watch sessions: how full each context window is, warnings, and when to compact.
 
-    Ctrl-C ends it, and leaves the summary.
+    A server tells the limits of its models; --limit goes before. Ctrl-C ends it, and leaves the summary.
     """
     lines = as_json or not os.isatty(STDOUT)
     with one_line_errors():
-        yours = _limits(limit or ())
+        yours = limits_of(limit or ())
         server = server_of(source, password, directory, everywhere=everywhere, wait=wait)
         if server is None:
             _only_of("a running server", source, compact=compact or None)
@@ -253,16 +248,6 @@ def _speed(speed: float | None, *, lines: bool) -> float | None:
     if not (isfinite(speed) and speed >= 0):
         raise ValueError(f"speed must be 0 (virtual time) or more, got {speed!r}")
     return speed or None
-
-
-def _limits(texts: Iterable[str]) -> dict[str, int]:
-    limits: dict[str, int] = {}
-    for text in texts:
-        model, _, tokens = text.rpartition("=")
-        if not (model and tokens.isdecimal()):
-            raise ValueError(f"limit must be PROVIDER/MODEL=N, N tokens, got {text!r}")
-        limits[model] = int(tokens)
-    return limits
 
 
 def run(arguments: list[str]) -> int:

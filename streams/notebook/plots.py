@@ -9,6 +9,7 @@ import altair as alt
 from operators.compaction_triggers import CompactionTrigger
 from operators.context_usage import ContextUsage
 from operators.task_progress import TaskProgress
+from streams.timelines import Stretch, readings, stretches, tool_starts
 
 __all__ = ["plot_tasks", "plot_triggers", "plot_usage"]
 
@@ -27,8 +28,6 @@ STATES: Final = {
     "idle": "#56B4E9",
 }
 """Colours of the states that last; a task that has ended is drawn up to its end."""
-
-ENDED: Final = ("completed", "aborted", "failed", "gone")
 
 LIMIT_COLOUR: Final = "#444444"
 TIME_AXIS: Final = alt.Axis(format="%H:%M:%S", labelOverlap=True)
@@ -154,15 +153,15 @@ def _labelled_rules(rows: list[Row], dash: list[int]) -> list[alt.Chart]:
 
 def _segments(usages: list[ContextUsage]) -> list[Row]:
     """Rows of known usage; a new segment begins wherever usage was unknown in between."""
-    segment: dict[str, int] = {}
-    rows: list[Row] = []
+    by_session: dict[str, list[ContextUsage]] = {}
     for usage in usages:
-        number = segment.setdefault(usage.session_id, 0)
-        if usage.tokens is None:
-            segment[usage.session_id] = number + 1
-        else:
-            rows.append({**_row(usage), "segment": f"{usage.session_id}/{number}"})
-    return rows
+        by_session.setdefault(usage.session_id, []).append(usage)
+    return [
+        {**_row(usage), "segment": f"{session_id}/{number}"}
+        for session_id, its_own in by_session.items()
+        for number, part in enumerate(readings(its_own))
+        for usage in part
+    ]
 
 
 def _row(usage: ContextUsage) -> Row:
@@ -211,7 +210,7 @@ def plot_tasks(values: Iterable[TaskProgress], *, title: str = "Background tasks
     tasks = _some(values, "task_progress")
     y = alt.Y("task:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
     bars = (
-        alt.Chart(_data(_stretches(tasks)))
+        alt.Chart(_data([_bar(each) for each in stretches(tasks)]))
         .mark_bar(height=16)
         .encode(
             x=alt.X("from:T", title="time", axis=TIME_AXIS),
@@ -226,45 +225,20 @@ def plot_tasks(values: Iterable[TaskProgress], *, title: str = "Background tasks
         )
     )
     ticks = (
-        alt.Chart(_data(_calls(tasks)))
+        alt.Chart(_data([_tick(each) for each in tool_starts(tasks)]))
         .mark_tick(color="#000000", thickness=1.5, height=16)
         .encode(x="at:T", y=y, tooltip=["task:N", "tool:N"])
     )
     return _layered([bars, ticks], title)
 
 
-def _stretches(tasks: list[TaskProgress]) -> list[Row]:
-    """From each value to the next one of the same task that is in another state."""
-    end = max(each.at for each in tasks)
-    open_rows: dict[str, Row] = {}
-    rows: list[Row] = []
-    for each in tasks:
-        row = open_rows.get(each.session_id)
-        if row is not None and row["state"] == each.state:
-            row |= _counts(each)
-            continue
-        if row is not None:
-            row["to"] = _time(each.at)
-        if each.state in ENDED:
-            open_rows.pop(each.session_id, None)
-            continue
-        began = _time(each.at)
-        drawn = {"task": _name(each), "state": each.state, "from": began, "to": _time(end)}
-        row = drawn | _counts(each)
-        open_rows[each.session_id] = row
-        rows.append(row)
-    return rows
+def _bar(stretch: Stretch) -> Row:
+    times = {"from": _time(stretch.begin), "to": _time(stretch.end)}
+    return {"task": _name(stretch.task), "state": stretch.state} | times | _counts(stretch.task)
 
 
-def _calls(tasks: list[TaskProgress]) -> list[Row]:
-    """One tick per tool call that was counted."""
-    counted: dict[str, int] = {}
-    rows: list[Row] = []
-    for each in tasks:
-        if each.tool_calls > counted.get(each.session_id, 0):
-            rows.append({"task": _name(each), "at": _time(each.at), "tool": each.last_tool})
-        counted[each.session_id] = each.tool_calls
-    return rows
+def _tick(task: TaskProgress) -> Row:
+    return {"task": _name(task), "at": _time(task.at), "tool": task.last_tool}
 
 
 def _counts(task: TaskProgress) -> Row:
