@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
-.PHONY: demo test check lint types layers format notebooks coverage field-failures soak \
+.PHONY: demo test e2e check lint types layers format notebooks coverage field-failures soak \
         kill fuzz audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
@@ -14,6 +14,9 @@ demo: $(READY)            ## the main job on a bundled recording of a real serve
 
 test: $(READY)            ## all tests that need no server
 	$(BIN)/pytest -q
+
+e2e: $(READY)             ## against opencode itself, from npm; skipped where npm cannot be reached, but with CI=true
+	$(BIN)/pytest -q -rs tests/e2e
 
 check: lint types layers  ## what CI asks besides the tests
 
