@@ -217,8 +217,11 @@ class Stuck:
     def frame(self, board: Any, now: float) -> None:
         """It has none."""
 
-    def clear(self) -> None:
-        """Nothing to clear."""
+    def begin(self, watched: Any) -> None:
+        """Nothing to begin."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
     def end(self, board: Any, summary: Any) -> None:
         self.values.append(summary)
