@@ -294,3 +294,9 @@ def test_everything_at_once(payloads: list[bytes]) -> None:
         run = VirtualServer(server).run(*(bad_line() for _ in range(8)), good_line())
         _, expected = distorted(payloads, lambda each: each)
         assert state(run.seen) == expected, seed
+
+
+def test_a_flood_before_a_stalled_consumer(small: list[bytes], no_log: None) -> None:
+    """S8: 100 000 deltas of 1 KB amid a turn, and nobody takes them: the reading goes on, some deltas are
+    given up, and the state is right when the consumer is back."""
+    server, consum
