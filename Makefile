@@ -6,14 +6,17 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
-.PHONY: demo test check lint types layers format notebooks browser coverage field-failures soak \
-        kill fuzz audit bench bench-quick clean
+.PHONY: demo test check lint types layers format notebooks browser coverage field-failures \
+        soak e2e kill fuzz audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
 
 test: $(READY)            ## all tests that need no server
 	$(BIN)/pytest -q
+
+e2e: $(READY)             ## against opencode itself, from npm; skipped where npm cannot be reached, but with CI=true
+	$(BIN)/pytest -q -rs tests/e2e
 
 check: lint types layers  ## what CI asks besides the tests
 

@@ -138,3 +138,17 @@ def driver_of() -> Iterator[Callable[[OpencodeServer], Driver]]:
     yield make
     for driver in drivers:
         driver.close()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], None]:
+    """Wait until something is so, whoever makes it so."""
+
+    def wait(found: Callable[[], Any], timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while not found():
+            if time.monotonic() > deadline:
+                raise TimeoutError("it did not happen")
+            time.sleep(0.05)
+
+    return wait

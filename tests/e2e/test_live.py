@@ -5,7 +5,9 @@ import time
 from typing import Any
 
 import pytest
-from opencode_server import free_port
+from chaos_proxy import ChaosProxy
+from fold import Fold
+from opencode_server import OpencodeServer, free_port
 from scripted_model import Answer, Call, Gate, ScriptedModel
 
 import operators as ops
@@ -163,13 +165,9 @@ def test_killed_amid_a_turn(drive: Any, model: ScriptedModel) -> None:
 
 def test_a_turn_that_nobody_heard(serve: Any, model: ScriptedModel, driver_of: Any) -> None:
     """S1: the client alone is away for a whole turn, a new session, a deleted one: the log tells it all."""
-    from chaos_proxy import ChaosProxy
-
     server = serve()
     drive = driver_of(server)
     proxy = ChaosProxy(server.port)
-    from fold import Fold
-
     events, fold = streams.opencode.connect(proxy.url), Fold()
     events.subscribe(fold.take)
     fold.wait_for(lambda each: each.count(ev.StreamConnected))
@@ -224,11 +222,36 @@ def test_twenty_sessions_at_once(drive: Any, model: ScriptedModel) -> None:
     assert drive.events.state.value.counts.gaps == 0
 
 
+def test_500_tool_calls_without_a_request(drive: Any, model: ScriptedModel, until: Any) -> None:
+    """T10, U9: 500 tool calls, everything derived from them, and not one request for a history."""
+    proxy = ChaosProxy(drive.server.port)
+    events, calls, usages = streams.opencode.connect(proxy.url), list[Any](), list[Any]()
+    limits = ContextLimits({"acme/kestrel-large": 200_000})
+    snapshots, triggers = list[Any](), list[Any]()
+    events.pipe(ops.tool_calls()).subscribe(calls.append)
+    events.pipe(ops.context_usage(limits)).subscribe(usages.append)
+    events.pipe(ops.transcript_snapshots()).subscribe(snapshots.append)
+    events.pipe(ops.compaction_triggers(limits)).subscribe(triggers.append)
+    notes = str(drive.server.project / "notes.txt")
+    step = [Call("read", {"filePath": notes, "limit": n}) for n in range(1, 26)]
+    mark = model.plan("many", *(Answer("", step, input=1_000 + n) for n in range(20)), Answer("Done."))
+    session_id = drive.new_session()
+    drive.prompt(session_id, f"Work {mark}")
+    drive.fold.wait_for_idle(session_id, timeout=100)
+    assert list(drive.fold.tools(session_id).values()) == ["completed"] * 500
+    until(lambda: sum(call.outcome == "completed" for call in calls) == 500)
+    until(lambda: snapshots and snapshots[-1].session_id == session_id)
+    assert triggers == []
+    assert [usage.tokens for usage in usages if usage.tokens][-2:] == [1_019, 1_000]
+    assert events.state.value.counts.gaps == 0
+    assert [path for path in proxy.asked if path.endswith("/message")] == []
+    assert set(proxy.asked) <= {"/global/event", "/path", "/experimental/session"}
+    events.close()
+    proxy.close()
+
+
 def test_while_the_line_is_cut_again_and_again(serve: Any, driver_of: Any, model: ScriptedModel) -> None:
     """S1: cut every now and then during turns with tools: nothing is lost, doubled, or out of order."""
-    from chaos_proxy import ChaosProxy
-    from fold import Fold
-
     server = serve()
     drive = driver_of(server)
     proxy = ChaosProxy(server.port)
@@ -303,9 +326,6 @@ def test_a_password(serve: Any, driver_of: Any) -> None:
 
 def test_connecting_while_it_starts(serve: Any, tmp_path: Any, model: ScriptedModel, binary: Any) -> None:
     """The start-up trap: connecting from before the server listens on; it is heard as soon as it can be."""
-    from fold import Fold
-    from opencode_server import OpencodeServer
-
     server = OpencodeServer(tmp_path / "late", model.url)
     events, fold = streams.opencode.connect(server.url, wait=True), Fold()
     states: list[Any] = []

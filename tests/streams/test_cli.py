@@ -29,41 +29,6 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def start() -> Any:
-    """Start ``sessionstreams`` with these arguments; what still runs at the end is killed."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: str | Path, python: tuple[str, ...] = (), **options: Any) -> Any:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
-        command = [sys.executable, *(python or ("-m", "streams.cli")), *map(str, arguments)]
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, **{**pipes, **options})
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def run(start: Start) -> Run:
-    """Run ``sessionstreams`` to its end."""
-
-    def run(
-        *arguments: str | Path, given: bytes | None = None, **options: Any
-    ) -> subprocess.CompletedProcess[bytes]:
-        if given is not None:
-            options["stdin"] = subprocess.PIPE
-        process = start(*arguments, **options)
-        out, err = process.communicate(given, timeout=60)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    return run
-
-
-@pytest.fixture
 def recorded_at(tmp_path: Path) -> Callable[..., Path]:
     """A recording of these ``(seconds, event)``."""
 

@@ -222,7 +222,9 @@ class RecordedServer:
         directory = self.sessions.get(session_id, {}).get("directory", "")
         return directory == parameters.get("directory", self.directory)
 
-    def _history(self, told: dict[str, int]) -> Any:
+    def _history(self, told: Any) -> Any:
+        if not isinstance(told, dict):
+            return 400, JSON, b'{"name":"BadRequest","data":{"message":"Expected object"}}'
         if len(told) > MAX_TOLD:
             return 500, JSON, b'{"name":"UnknownError","data":{"message":"Unexpected server error."}}'
         rows = [row for row in self.log if row["seq"] > told.get(row["aggregate_id"], -1)]

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from recorded_server import RecordedServer
+from loguru import logger
+from recorded_server import RecordedServer, as_global
 from virtual_server import SILENCE, Step, VirtualServer, frames
 
 from streams import events as ev
 from streams.events import SessionEvent
 
+ALL = 1_000_000
 State = dict[tuple[str, str], Any]
 DURABLE = {
     "session.created": ("session", "info"),
@@ -44,6 +46,11 @@ def state(events: list[SessionEvent]) -> State:
     return folded
 
 
+def is_durable(event: SessionEvent) -> bool:
+    """Whether the log has it."""
+    return isinstance(event, ev.SessionInfo | ev.MessageUpdated | ev.PartUpdated) and bool(event.event_id)
+
+
 def whole(server: RecordedServer, distort: Callable[[list[bytes]], list[bytes]]) -> Iterator[Step]:
     """One connection that brings everything, distorted, a few payloads at a time."""
     yield 0.1
@@ -70,8 +77,8 @@ def same_durable_events_once(run: VirtualServer) -> bool:
     return len(ids) == len(set(ids))
 
 
-def test_cut_at_any_byte(small: list[bytes]) -> None:
-    """S1, S6: the line is cut at every frame's end and amid every frame; nothing is lost or doubled."""
+def test_cut_at_any_frame(small: list[bytes]) -> None:
+    """S1, S6: a long stream is cut at frames' ends and amid frames; nothing is lost or doubled."""
     clean = RecordedServer(small)
     expected = state(VirtualServer(clean).run(whole(clean, lambda each: each)).seen)
 
@@ -89,6 +96,49 @@ def test_cut_at_any_byte(small: list[bytes]) -> None:
             assert state(run.seen) == expected, (count, share)
             assert same_durable_events_once(run)
             assert run.counts.malformed == 0
+
+
+@pytest.fixture
+def short(recording_of: Any) -> list[bytes]:
+    """The beginning of a turn in few bytes: of every kind of event one, of messages two."""
+    kinds = [ev.SessionCreated, ev.MessageUpdated, ev.MessageUpdated, ev.PartUpdated]
+    kinds += [ev.SessionStatus, ev.PartDelta, ev.SessionIdle]
+    kept = list[bytes]()
+    for event in recording_of("basic").events():
+        if type(event) in kinds:
+            kinds.remove(type(event))
+            kept.append(event.raw)
+    return list(as_global(kept))
+
+
+@pytest.fixture
+def no_log() -> Iterator[None]:
+    """Every lost connection is logged, and thousands of them take their time."""
+    logger.disable("streams")
+    yield
+    logger.enable("streams")
+
+
+def test_cut_at_every_byte(short: list[bytes], no_log: None) -> None:
+    """S1, S6: a turn whose line is cut after each of its bytes, one after the other: nothing is lost,
+    nothing comes twice, and each cut is one gap."""
+    clean = RecordedServer(short)
+    expected = state(VirtualServer(clean).run(whole(clean, lambda each: each)).seen)
+    durable = len({json.loads(one)["payload"]["syncEvent"]["id"] for one in short if b'"sync"' in one})
+    for count in range(len(clean.payloads)):
+        for at in range(len(frames(clean.payloads[count : count + 1]))):
+            server = RecordedServer(short)
+            greeting, before = frames([server.greeting()]), frames(server.play(count))
+            cut = frames(server.play(1))[:at]
+            run = VirtualServer(server).run(
+                [0.1, greeting, before + cut], [0.1, frames([server.greeting(), *server.play(ALL)])]
+            )
+            assert state(run.seen) == expected, (count, at)
+            ids = [event.event_id for event in run.seen if event.event_id]
+            assert len(ids) == len(set(ids))
+            assert sum(isinstance(event, ev.StreamGap) for event in run.seen) == 1
+            assert len({event.event_id for event in run.seen if is_durable(event)}) == durable
+            assert (run.counts.malformed, run.counts.lost) == (0, 0)
 
 
 def test_everything_comes_twice(payloads: list[bytes]) -> None:
@@ -244,3 +294,9 @@ def test_everything_at_once(payloads: list[bytes]) -> None:
         run = VirtualServer(server).run(*(bad_line() for _ in range(8)), good_line())
         _, expected = distorted(payloads, lambda each: each)
         assert state(run.seen) == expected, seed
+
+
+def test_a_flood_before_a_stalled_consumer(small: list[bytes], no_log: None) -> None:
+    """S8: 100 000 deltas of 1 KB amid a turn, and nobody takes them: the reading goes on, some deltas are
+    given up, and the state is right when the consumer is back."""
+    server, consum
