@@ -190,7 +190,7 @@ class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigg
         if attempt is None or not attempt.occupied or not attempt.is_mine(event):
             return
         finding = attempt.answered(event, self._judge, now)
-        if not attempt.occupied:
+        if not attempt.occupied and not attempt.compacted:
             # What was measured before is void, even where no SessionCompacted is sent (C2).
             self._pressure.void(state, now)
         yield from self._found(state, attempt, now, finding)

@@ -130,8 +130,8 @@ class Pressure:
         return reason
 
     def void(self, state: TriggerState, now: float) -> None:
-        """Forget what was measured before a compaction that its caller knows of."""
-        self._gauge.take(state, SessionCompacted(state.session_id, now))
+        """Forget what was measured before a compaction that its caller alone knows of."""
+        state.void(now)
         state.pending.clear()
 
     def read(self, state: TriggerState, now: float) -> tuple[Reading, list[Fault]]:

@@ -98,7 +98,7 @@ class Measurements(msgspec.Struct):
             return False
         if self.announced == self.compacted >= 0 and not self.samples:
             self.announced = created  # it is the one that was announced before
-        self._void(created)
+        self.void(created)
         return True
 
     def announce(self, at: float) -> bool:
@@ -106,13 +106,14 @@ class Measurements(msgspec.Struct):
         the event itself (C2). Said again, or after its summary has done it, it changes nothing."""
         before = self.compacted
         if self.summary_created > self.compacted:
-            self._void(self.summary_created)
+            self.void(self.summary_created)
         elif self.announced == self.compacted and (self.samples or self.compacted < 0):
-            self._void(at)
+            self.void(at)
         self.announced = self.compacted
         return self.compacted != before
 
-    def _void(self, until: float) -> None:
+    def void(self, until: float) -> None:
+        """Forget what was measured up to a compaction."""
         self.compacted = until
         self.samples[:] = [each for each in self.samples if each.created > until]
 

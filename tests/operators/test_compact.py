@@ -147,6 +147,18 @@ def test_a_success_alone_makes_the_sample_stale() -> None:
     assert (action.times, states(seen)) == ([0], [(0, "succeeded")])
 
 
+def test_a_success_voids_the_sample_whatever_was_not_announced_before() -> None:
+    """C2: after a compaction of which only the summary was heard, success is no echo of that one."""
+    action = Calls(succeeds)
+    line, seen = started(action, cooldown=0)
+    line.play(
+        (0, assistant("s", "m1", input=150_000, summary=True)),
+        (1, assistant("s", "m2", input=160_000)),
+        (2, tool_after("s", "read", "c")),
+    )
+    assert (action.times, states(seen)) == ([1], [(1, "succeeded")])
+
+
 @pytest.mark.parametrize("answer", [never, lambda: rx.timer(70)])
 def test_a_stale_sample_cannot_justify_a_second_attempt(answer: Callable[[], object]) -> None:
     """C2: only an answer made after the compaction arms a trigger (omo PR #8473, infinity#74)."""
