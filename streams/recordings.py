@@ -286,8 +286,10 @@ class _Playing(abc.DisposableBase):
         self._observer = observer
         self._timer = SerialDisposable()
         self._ahead = 0.0
+        self._left = False
 
     def dispose(self) -> None:
+        self._left = True
         self._events = iter(())  # which closes the file
         self._timer.dispose()
 
@@ -330,7 +332,7 @@ class _Playing(abc.DisposableBase):
         except Exception as error:
             self._observer.on_error(error)
             return None
-        if event is None:
+        if event is None and not self._left:
             self._observer.on_completed()
         return event
 

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import operator_contract as contract
 import pytest
 import reactivex as rx
-from every_operator import exported_functions, make_operator, operator_names
+from every_operator import ARGUMENTS, exported_functions, make_operator, operator_names
 from session_script import script
 
 import operators as ops
@@ -55,10 +55,17 @@ def test_the_script_has_every_builder_in_it() -> None:
             )
 
 
+def test_an_operator_that_cannot_be_made_says_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the operator, the parameter and the table."""
+    monkeypatch.delitem(ARGUMENTS, "limits")
+    with pytest.raises(LookupError, match=r"context_usage\(\) needs limits=: .* ARGUMENTS in tests/"):
+        make_operator("context_usage")
+
+
 @each_operator
 @pytest.mark.parametrize("rule", contract.RULES)
 def test_contract(name: str, rule: str) -> None:
-    """Each rule says in ``tests/support/operator_contract.py`` what it demands, and why."""
+    """E3, E5, E6, R2, S12, T4, X1, X4, X5, X6, X7, X8, X12: see each rule in ``operator_contract.py``."""
     if name in SHARED and rule == "runs_have_no_state_in_common":
         pytest.skip(SHARED[name])
     contract.RULES[rule](OPERATORS[name])

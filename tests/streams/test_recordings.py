@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 import reactivex as rx
+from reactivex import abc
 from reactivex import operators as rxops
-from reactivex.scheduler import HistoricalScheduler
+from reactivex.scheduler import CurrentThreadScheduler, HistoricalScheduler
 from reactivex.testing import TestScheduler
 
 import operators as ops
@@ -25,7 +26,7 @@ from streams import EventHub, Fault, recordings
 from streams import events as ev
 from streams.events import SessionEvent
 from streams.opencode import wire
-from streams.schedulers import Replay, Scaled, daemon
+from streams.schedulers import Replay, Scaled, calling, daemon
 from streams.testing import busy, idle
 
 TIMEOUT = 10.0
@@ -647,3 +648,33 @@ def test_a_hub_of_a_replay_feeds_all_operators_in_one_pass(recording_of: Any) ->
 
     assert together == alone
     assert together[0] != together[1]
+
+
+@pytest.mark.parametrize("speed", [None, 1.0])
+def test_who_leaves_is_not_told_of_an_end(speed: float | None, recording_of: Any) -> None:
+    """E6: disposed of from inside ``on_next``: no end, even for an observer that does not guard itself."""
+    clock = Replay()
+    scheduler = clock if speed is None else Scaled(clock, speed=1.0)
+    seen: list[str] = []
+
+    class Leaving(abc.ObserverBase[SessionEvent]):
+        def on_next(self, value: SessionEvent) -> None:
+            seen.append("event")
+            playing.dispose()
+
+        def on_error(self, error: Exception) -> None:
+            seen.append("error")
+
+        def on_completed(self) -> None:
+            seen.append("completed")
+
+    source = recordings.replay(recording_of("lifecycle").path, speed=speed, scheduler=scheduler)
+
+    def subscribe() -> None:
+        nonlocal playing
+        playing = source._subscribe_core(Leaving())
+
+    playing: Any = None
+    CurrentThreadScheduler.singleton().schedule(calling(subscribe))
+    clock.advance_by(100_000.0)
+    assert seen == ["event"]
