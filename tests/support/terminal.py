@@ -15,7 +15,7 @@ import pyte
 
 __all__ = ["Terminal"]
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = 15.0
 """Seconds that the screen has to say what is waited for."""
 
 ALTERNATE: Final = 1049
