@@ -115,6 +115,14 @@ class Terminal:
                 raise AssertionError(f"the screen does not say {said!r}:\n{self.text}")
         return self.text
 
+    def drain(self, seconds: float) -> int:
+        """Read for so long without looking at it; how many bytes came."""
+        deadline, count = time.monotonic() + seconds, 0
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self._ours], [], [], left)[0]:
+                count += len(os.read(self._ours, 65536))
+        return count
+
     def end(self) -> int:
         """Read what is left, until the process is over; its exit status."""
         deadline = time.monotonic() + DEADLINE
