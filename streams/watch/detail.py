@@ -94,7 +94,7 @@ def _log(calls: Iterable[ToolCall], board: Board, look: Look) -> Table:
     log = cells.table(head=False)
     log.add_column(justify="right", no_wrap=True, min_width=8, style="dim")
     log.add_column(no_wrap=True, min_width=9)
-    log.add_column(no_wrap=True, max_width=14, overflow="ellipsis")
+    log.add_column(no_wrap=True, min_width=8, max_width=14, overflow="ellipsis")
     log.add_column(justify="right", no_wrap=True, min_width=6)
     log.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for call in calls:

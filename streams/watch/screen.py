@@ -56,6 +56,7 @@ class Screen:
         self._controls = Controls()
         self._order: tuple[str, ...] = ()
         self._pressed = True
+        self._drawn: tuple[object, ...] = ()
         self._still: Board | None = None
         self._still_now = 0.0
         self._still_journals: dict[str, Journal] = {}
@@ -74,9 +75,9 @@ class Screen:
         """The board has it: the next frame shows it."""
 
     def frame(self, board: Board, now: float) -> None:
-        if self._console.is_dumb_terminal or not (self._pressed or self._pace.due()):
+        if self._console.is_dumb_terminal or not (self._pressed or self._is_due(board, now)):
             return
-        self._pressed = False
+        self._pressed, self._drawn = False, self._state(board, now)
         self._journals.keep(board.rows)
         self._pace.draw(lambda: self._draw(board, now))
 
@@ -106,6 +107,13 @@ class Screen:
             self._watched.show()
 
     # --- on the strand ----------------------------------------------------------------------------
+
+    def _is_due(self, board: Board, now: float) -> bool:
+        return self._pace.due() and self._state(board, now) != self._drawn
+
+    def _state(self, board: Board, now: float) -> tuple[object, ...]:
+        """What the same picture is drawn of; ages are drawn anew every second."""
+        return board.events, board.faults, board.values.total(), int(now), self._console.size
 
     def _draw(self, board: Board, now: float) -> None:
         controls = self._controls

@@ -20,6 +20,9 @@ NOTES: Final = 6
 WIDE_ENOUGH: Final = 80
 """Characters below which tools and todos would leave no room for titles."""
 
+BARS_BESIDE_WORK: Final = 40
+"""Characters that titles and bars must have for themselves where tools are shown, or bars are not."""
+
 
 def frame(board: Board, now: float, look: Look, controls: Controls | None = None) -> RenderableType:
     """Sessions as a tree, and what happened lately. At most ``look.height - 1`` lines.
@@ -84,12 +87,15 @@ def _title(board: Board, now: float, look: Look, controls: Controls | None) -> T
 def _sessions(sessions: Arrangement, now: float, look: Look, selected: str) -> Table:
     rows = [row for _, row in sessions.shown]
     work = look.width >= WIDE_ENOUGH and any(row.overview and row.overview.tool_calls for row in rows)
-    length = cells.bar_length(look.width - (62 if work else 50))
+    todos = work and any(row.overview and row.overview.todos for row in rows)
+    length = _bar_length(look, work=work)
     table = cells.table()
     table.add_column("session", ratio=1, no_wrap=True, overflow="ellipsis")
     cells.add_gauge_columns(table, "context", length)
     if work:
-        table.add_column("tools", no_wrap=True, min_width=7, max_width=14, overflow="ellipsis")
+        widest = 14 if length else 8
+        table.add_column("tools", no_wrap=True, min_width=7, max_width=widest, overflow="ellipsis")
+    if todos:
         table.add_column("todos", no_wrap=True, justify="right")
     table.add_column("status", no_wrap=True, min_width=7)
     table.add_column("last", justify="right", no_wrap=True, min_width=6)
@@ -99,9 +105,18 @@ def _sessions(sessions: Arrangement, now: float, look: Look, selected: str) -> T
         table.add_row(
             Text.assemble("> " if marked else "  ", name) if selected else name,
             *cells.gauge(row.measured, length, look),
-            *((cells.tools(row), cells.todos(row)) if work else ()),
+            *((cells.tools(row),) if work else ()),
+            *((cells.todos(row),) if todos else ()),
             cells.status(row),
             duration(now - row.last),
             style="bold" if marked else "dim" if row.gone else "",
         )
     return table
+
+
+def _bar_length(look: Look, *, work: bool) -> int:
+    """Titles come before bars: a bar has its percent beside it, a title has nothing."""
+    if not work:
+        return cells.bar_length(look.width - 50)
+    room = look.width - 62
+    return 0 if room < BARS_BESIDE_WORK else cells.bar_length(room)

@@ -15,7 +15,7 @@ import pyte
 
 __all__ = ["Terminal"]
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = 15.0
 """Seconds that the screen has to say what is waited for."""
 
 ALTERNATE: Final = 1049
@@ -114,6 +114,14 @@ class Terminal:
             if not self._read(deadline - time.monotonic()):
                 raise AssertionError(f"the screen does not say {said!r}:\n{self.text}")
         return self.text
+
+    def drain(self, seconds: float) -> int:
+        """Read for so long without looking at it; how many bytes came."""
+        deadline, count = time.monotonic() + seconds, 0
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self._ours], [], [], left)[0]:
+                count += len(os.read(self._ours, 65536))
+        return count
 
     def end(self) -> int:
         """Read what is left, until the process is over; its exit status."""
