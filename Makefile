@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
-.PHONY: demo test check lint types layers format notebooks browser coverage field-failures soak \
+.PHONY: demo test check lint types layers format notebooks browser pictures coverage field-failures soak \
         kill fuzz audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
@@ -38,6 +38,9 @@ browser: $(READY)         ## the report in headless Chromium
 	$(BIN)/python -m pip install --quiet --group browser
 	tests/browser/install
 	$(BIN)/pytest -q tests/browser
+
+pictures: $(READY)        ## draw the README's pictures anew
+	$(BIN)/python tests/pictures.py
 
 coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
