@@ -6,8 +6,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
-.PHONY: demo test check lint types layers format notebooks browser coverage field-failures \
-        soak e2e kill fuzz audit bench bench-quick clean
+.PHONY: demo test check lint types layers format
+.PHONY: notebooks browser e2e pictures coverage field-failures
+.PHONY: soak kill fuzz audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -41,6 +42,9 @@ browser: $(READY)         ## the report in headless Chromium
 	$(BIN)/python -m pip install --quiet --group browser
 	tests/browser/install
 	$(BIN)/pytest -q tests/browser
+
+pictures: $(READY)        ## draw the README's pictures anew
+	$(BIN)/python tests/pictures.py
 
 coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q

@@ -13,7 +13,7 @@ from streams.latest import Latest, latest
 from streams.limits import ContextLimits, Limit
 
 if TYPE_CHECKING:
-    from streams import report, transcripts
+    from streams import metrics, report, transcripts
     from streams.transcripts import TranscriptStore
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "bounded",
     "events",
     "latest",
+    "metrics",
     "opencode",
     "recordings",
     "report",
@@ -38,7 +39,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Sinks stand above the operators, which stand above this: they are imported when asked for."""
-    if name in ("report", "transcripts"):
+    if name in ("metrics", "report", "transcripts"):
         return import_module(f"streams.{name}")
     if name == "TranscriptStore":
         return import_module("streams.transcripts").TranscriptStore

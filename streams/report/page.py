@@ -42,7 +42,8 @@ def page(found: Findings) -> str:
 
 
 def _head(found: Findings) -> Element:
-    css = resources.files("streams.report").joinpath("page.css").read_text("utf-8")
+    styles = resources.files("streams.report")
+    css = "\n".join(styles.joinpath(name).read_text("utf-8") for name in ("plot.css", "page.css"))
     return element(
         "head",
         element("meta", charset="utf-8"),
