@@ -144,11 +144,10 @@ class Pressure:
         """The session's next trigger, if its window is too full."""
         if reading.sample is None:
             return None
-        pending = state.pending.tokens
-        tokens = reading.sample.tokens + (pending if self._include_pending else 0)
+        tokens = reading.sample.tokens + (state.pending.tokens if self._include_pending else 0)
         if not self.is_full(tokens, reading.limit):
             return None
-        return self._trigger(state, cause, now, reading.sample, reading.limit, pending)
+        return self._trigger(state, cause, now, reading.sample, reading.limit, state.pending.tokens)
 
     def is_full(self, tokens: int, limit: int | None) -> bool:
         """Compares the ratio itself, so that the gauge and the trigger never disagree (U14)."""
@@ -237,12 +236,14 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
     def _decide(
         self, state: TriggerState, cause: Cause, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
+        if not state.samples:
+            return ()
         reading, faults = self._pressure.read(state, now)
-        yield from faults
         trigger = self._pressure.find(state, cause, now, reading)
-        if trigger is not None:
-            self._pace.count(state, now)
-            yield trigger
+        if trigger is None:
+            return faults
+        self._pace.count(state, now)
+        return [*faults, trigger]
 
 
 def is_compacting(state: TriggerState, now: float) -> bool:

@@ -56,12 +56,12 @@ class Measurements(msgspec.Struct):
         """Place a measurement by when its message was made; said again, it changes nothing (U7)."""
         samples = self.samples
         newest = samples[-1].message_id if samples else ""
-        for index in range(len(samples) - 1, -1, -1):
-            if samples[index].message_id == sample.message_id:
-                if replace(sample, at=samples[index].at) == samples[index]:
-                    return False
-                del samples[index]
-                break
+        measured = [each.message_id for each in samples]
+        if sample.message_id in measured:
+            index = measured.index(sample.message_id)
+            if replace(sample, at=samples[index].at) == samples[index]:
+                return False
+            del samples[index]
         insort(samples, sample)
         del samples[:-SAMPLES]
         if samples[-1].message_id != newest:
