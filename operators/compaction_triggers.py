@@ -74,7 +74,7 @@ class TriggerState(GaugeState):
     """The gauge, what it does not know of yet, and what holds a trigger back."""
 
     session_id: str = ""
-    triggered: list[float] = []
+    triggered: tuple[float, ...] = ()
     number: int = 0
     compacting: float | None = None
     compaction_message: str = ""
@@ -207,8 +207,7 @@ class Pace:
     def count(self, state: TriggerState, now: float) -> None:
         """One more trigger."""
         state.number += 1
-        state.triggered.append(now)
-        del state.triggered[: -(self._max_per_hour or 1)]
+        state.triggered = (*state.triggered, now)[-(self._max_per_hour or 1) :]
 
 
 class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):

@@ -24,7 +24,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False, order=True):
     projected: int
 
 
-class Measurements(msgspec.Struct):
+class Measurements(msgspec.Struct, gc=False):
     """The measurements of one session. Every method says whether it changed anything.
 
     Attributes:
