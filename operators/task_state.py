@@ -66,8 +66,7 @@ class Task(Turn):
     answers: tuple[Answer, ...] = ()
     text_part: str = ""
     reasoning_part: str = ""
-    text: list[str] = []
-    text_size: int = 0
+    last_text: str = ""
 
     def begin(self, now: float) -> None:
         """Work is seen. After an idle it is a new turn, with a clock of its own (P2)."""
@@ -93,11 +92,8 @@ class Task(Turn):
         if event.field != "text" or part_id == self.reasoning_part or not event.delta:
             return
         if part_id != self.text_part:
-            self.text_part, self.text, self.text_size = part_id, [], 0
-        self.text.append(event.delta)
-        self.text_size += len(event.delta)
-        if self.text_size > 4 * TEXT:
-            self.set_text(self.last_text())
+            self.text_part, self.last_text = part_id, ""
+        self.last_text = (self.last_text + event.delta)[-TEXT:]
 
     def take_part(self, event: PartUpdated, now: float) -> None:
         """A whole part: output of the session's own, unless it is the prompt or a copy."""
@@ -157,13 +153,6 @@ class Task(Turn):
         self.title = event.title or self.title
         self.agent = intern(event.agent) or self.agent
 
-    def last_text(self) -> str:
-        """The end of the last text."""
-        return "".join(self.text)[-TEXT:]
-
-    def set_text(self, text: str) -> None:
-        self.text, self.text_size = [text[-TEXT:]], min(len(text), TEXT)
-
     def rests(self) -> bool:
         """Whether its turn is over and has brought something, and the task may be over too."""
         over = not self.active and self.started is not None and self.idle_at is None
@@ -174,8 +163,7 @@ class Task(Turn):
         if part.type == "reasoning":
             self.reasoning_part = part.id
         elif part.text or part.id != self.text_part:
-            self.text_part = part.id
-            self.set_text(part.text)
+            self.text_part, self.last_text = part.id, part.text[-TEXT:]
 
     def _take_call(self, part: Part) -> None:
         self.output = True
