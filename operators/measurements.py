@@ -1,6 +1,5 @@
 """What was measured of one session's context window, and what of it still counts."""
 
-from bisect import insort
 from typing import Final
 
 import msgspec
@@ -37,7 +36,7 @@ class Measurements(msgspec.Struct, gc=False):
         revert: The first message that a pending revert hides.
     """
 
-    samples: list[Sample] = []
+    samples: tuple[Sample, ...] = ()
     unmeasured: int = 0
     last_unmeasured: tuple[float, str] = (-1.0, "")
     compacted: float = -1.0
@@ -61,10 +60,11 @@ class Measurements(msgspec.Struct, gc=False):
             index = measured.index(sample.message_id)
             if replace(sample, at=samples[index].at) == samples[index]:
                 return False
-            del samples[index]
-        insort(samples, sample)
-        del samples[:-SAMPLES]
-        if samples[-1].message_id != newest:
+            samples = samples[:index] + samples[index + 1 :]
+        is_newest = not samples or sample > samples[-1]
+        samples = (*samples, sample) if is_newest else sorted((*samples, sample))
+        self.samples = tuple(samples[-SAMPLES:])
+        if self.samples[-1].message_id != newest:
             self.unmeasured = 0
         return True
 
@@ -82,7 +82,7 @@ class Measurements(msgspec.Struct, gc=False):
     def remove(self, message_id: str) -> bool:
         """A message was taken out, and what it measured with it (U9)."""
         before = len(self.samples)
-        self.samples[:] = [each for each in self.samples if each.message_id != message_id]
+        self.samples = tuple(each for each in self.samples if each.message_id != message_id)
         return len(self.samples) < before
 
     def summarise(self, event: MessageUpdated) -> bool:
@@ -114,7 +114,7 @@ class Measurements(msgspec.Struct, gc=False):
 
     def _void(self, until: float) -> None:
         self.compacted = until
-        self.samples[:] = [each for each in self.samples if each.created > until]
+        self.samples = tuple(each for each in self.samples if each.created > until)
 
 
 def created_at(event: MessageUpdated) -> float:

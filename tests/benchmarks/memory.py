@@ -12,7 +12,7 @@ import workload
 import operators as ops
 import streams
 from streams.opencode import decode
-from streams.schedulers import DaemonScheduler, calling
+from streams.schedulers import DaemonScheduler, Replay, calling
 
 Factory = Callable[[], Any]
 
@@ -32,8 +32,9 @@ OTHERS: dict[str, Factory] = {
 
 
 def bytes_per_session(factories: list[Factory], sessions: int) -> float:
-    """Traced bytes per session that was created, has answered, and is idle."""
-    hub = streams.EventHub(scheduler=DaemonScheduler())
+    """Traced bytes per session that was created, has answered, and has been idle for a minute."""
+    clock = Replay()
+    hub = streams.EventHub(scheduler=clock)
     for factory in factories:
         hub.pipe(factory()).subscribe(lambda value: None)
     for payload in _said(f"ses_{10**9:026}"):
@@ -43,6 +44,7 @@ def bytes_per_session(factories: list[Factory], sessions: int) -> float:
     for number in range(sessions):
         for payload in _said(f"ses_{number:026}"):
             hub.on_next(decode(payload, 1.0))
+    clock.advance_by(60.0)
     gc.collect()
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
