@@ -4,7 +4,7 @@ import gc
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import ours
 import workload
@@ -29,6 +29,9 @@ OTHERS: dict[str, Factory] = {
     "transcript_snapshots": ops.transcript_snapshots,
 }
 """What these keep is what was said: open calls, and the transcript."""
+
+OTHERS_UP_TO: Final = 10_000
+"""Sessions; a transcript costs the same in each, and 100,000 of them half a minute to make."""
 
 
 def bytes_per_session(factories: list[Factory], sessions: int) -> float:
@@ -73,8 +76,10 @@ def memory_table(sizes: list[int]) -> dict[str, list[float]]:
     """Bytes per session of each operator alone, and of the four together, by number of sessions."""
     table = {
         name: [bytes_per_session([factory], size) for size in sizes]
-        for name, factory in (OPERATORS | OTHERS).items()
+        for name, factory in OPERATORS.items()
     }
+    for name, factory in OTHERS.items():
+        table[name] = [bytes_per_session([factory], size) for size in sizes if size <= OTHERS_UP_TO]
     together = list(OPERATORS.values())
     table["the first four together"] = [bytes_per_session(together, size) for size in sizes]
     return table
