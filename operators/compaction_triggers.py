@@ -74,7 +74,7 @@ class TriggerState(GaugeState):
     """The gauge, what it does not know of yet, and what holds a trigger back."""
 
     session_id: str = ""
-    triggered: list[float] = []
+    triggered: tuple[float, ...] = ()
     number: int = 0
     compacting: float | None = None
     compaction_message: str = ""
@@ -144,11 +144,10 @@ class Pressure:
         """The session's next trigger, if its window is too full."""
         if reading.sample is None:
             return None
-        pending = state.pending.tokens
-        tokens = reading.sample.tokens + (pending if self._include_pending else 0)
+        tokens = reading.sample.tokens + (state.pending.tokens if self._include_pending else 0)
         if not self.is_full(tokens, reading.limit):
             return None
-        return self._trigger(state, cause, now, reading.sample, reading.limit, pending)
+        return self._trigger(state, cause, now, reading.sample, reading.limit, state.pending.tokens)
 
     def is_full(self, tokens: int, limit: int | None) -> bool:
         """Compares the ratio itself, so that the gauge and the trigger never disagree (U14)."""
@@ -208,8 +207,7 @@ class Pace:
     def count(self, state: TriggerState, now: float) -> None:
         """One more trigger."""
         state.number += 1
-        state.triggered.append(now)
-        del state.triggered[: -(self._max_per_hour or 1)]
+        state.triggered = (*state.triggered, now)[-(self._max_per_hour or 1) :]
 
 
 class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
@@ -237,12 +235,14 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
     def _decide(
         self, state: TriggerState, cause: Cause, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
+        if not state.samples:
+            return ()
         reading, faults = self._pressure.read(state, now)
-        yield from faults
         trigger = self._pressure.find(state, cause, now, reading)
-        if trigger is not None:
-            self._pace.count(state, now)
-            yield trigger
+        if trigger is None:
+            return faults
+        self._pace.count(state, now)
+        return [*faults, trigger]
 
 
 def is_compacting(state: TriggerState, now: float) -> bool:

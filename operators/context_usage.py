@@ -5,7 +5,6 @@ from html import escape
 from typing import ClassVar
 
 import msgspec
-from msgspec.structs import replace
 from reactivex import abc
 
 from operators.gauge import Accounting, Gauge, GaugeState, Reading, Reason
@@ -76,11 +75,23 @@ class ContextUsage(msgspec.Struct, frozen=True, gc=False):
         return f"ContextUsage({self.session_id}, {self._counts()}{percent})"
 
 
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """What was said last: of a reading, what can change."""
+
+    tokens: int | None
+    projected: int | None
+    limit: int | None
+    provider_id: str
+    model_id: str
+    message_id: str
+    messages_since: int
+
+
 class UsageState(GaugeState):
     """The gauge, and what was said last."""
 
     session_id: str = ""
-    told: ContextUsage | None = None
+    told: Told | None = None
 
 
 class ContextUsageLogic(Logic[UsageState, ContextUsage]):
@@ -104,29 +115,38 @@ class ContextUsageLogic(Logic[UsageState, ContextUsage]):
         told = state.told
         if told is None and reading.sample is None and reason != "compacted":
             return faults
-        usage = self._usage(state, reading, reason, event.at)
-        if told is not None and usage == replace(told, at=usage.at, reason=usage.reason):
+        telling = _telling(state, reading)
+        if told == telling:
             return faults
-        state.told = usage
-        return [*faults, usage]
+        state.told = telling
+        return [*faults, self._usage(state.session_id, telling, reading, reason, event.at)]
 
-    def _usage(self, state: UsageState, reading: Reading, reason: Reason, at: float) -> ContextUsage:
-        sample = reading.sample
+    def _usage(
+        self, session_id: str, told: Told, reading: Reading, reason: Reason, at: float
+    ) -> ContextUsage:
         return ContextUsage(
-            state.session_id,
-            None if sample is None else sample.tokens,
-            reading.limit,
+            session_id,
+            told.tokens,
+            told.limit,
             self._gauge.kind,
             reading.ratio,
-            None if sample is None else sample.projected,
-            state.provider_id,
-            state.model_id,
-            "" if sample is None else sample.message_id,
-            at if sample is None else sample.at,
-            0 if sample is None else state.unmeasured,
+            told.projected,
+            told.provider_id,
+            told.model_id,
+            told.message_id,
+            at if reading.sample is None else reading.sample.at,
+            told.messages_since,
             self._gauge.accounting,
             reason,
         )
+
+
+def _telling(state: UsageState, reading: Reading) -> Told:
+    sample, provider_id, model_id = reading.sample, state.provider_id, state.model_id
+    if sample is None:
+        return Told(None, None, reading.limit, provider_id, model_id, "", 0)
+    tokens, projected, message_id = sample.tokens, sample.projected, sample.message_id
+    return Told(tokens, projected, reading.limit, provider_id, model_id, message_id, state.unmeasured)
 
 
 def context_usage(

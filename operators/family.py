@@ -154,6 +154,7 @@ class FamilyFold(Generic[_State, _Out]):
 
     def _taking(self, take: "_Take[_State, _Out]") -> Call[_Out]:
         get, set_deadline, deadline = self.states.get, self.deadlines.set, self.deadline
+        armed = self.deadlines.armed
 
         def taking(event: SessionEvent, now: float) -> Iterable[_Out]:
             session_id = event.session_id
@@ -164,7 +165,8 @@ class FamilyFold(Generic[_State, _Out]):
                 outputs = take(state, event, now)
                 if outputs:
                     outputs = list(outputs)
-                set_deadline(session_id, deadline(state))
+                if (at := deadline(state)) is not None or session_id in armed:
+                    set_deadline(session_id, at)
             except Exception as error:
                 self._fault(session_id, now, error)
                 return ()

@@ -5,6 +5,7 @@ model that the session uses now. What each rule was learnt from is said where it
 failures).
 """
 
+from sys import intern
 from typing import Final, Literal
 
 import msgspec
@@ -171,5 +172,5 @@ def _session_changed(state: GaugeState, event: SessionInfo) -> Reason | None:
 def _switch(state: GaugeState, provider_id: str, model_id: str) -> Reason | None:
     if (provider_id, model_id) == (state.provider_id, state.model_id):
         return None
-    state.provider_id, state.model_id = provider_id, model_id
+    state.provider_id, state.model_id = intern(provider_id), intern(model_id)
     return "model"

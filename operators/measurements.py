@@ -1,6 +1,5 @@
 """What was measured of one session's context window, and what of it still counts."""
 
-from bisect import insort
 from typing import Final
 
 import msgspec
@@ -24,7 +23,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False, order=True):
     projected: int
 
 
-class Measurements(msgspec.Struct):
+class Measurements(msgspec.Struct, gc=False):
     """The measurements of one session. Every method says whether it changed anything.
 
     Attributes:
@@ -37,7 +36,7 @@ class Measurements(msgspec.Struct):
         revert: The first message that a pending revert hides.
     """
 
-    samples: list[Sample] = []
+    samples: tuple[Sample, ...] = ()
     unmeasured: int = 0
     last_unmeasured: tuple[float, str] = (-1.0, "")
     compacted: float = -1.0
@@ -56,15 +55,16 @@ class Measurements(msgspec.Struct):
         """Place a measurement by when its message was made; said again, it changes nothing (U7)."""
         samples = self.samples
         newest = samples[-1].message_id if samples else ""
-        for index in range(len(samples) - 1, -1, -1):
-            if samples[index].message_id == sample.message_id:
-                if replace(sample, at=samples[index].at) == samples[index]:
-                    return False
-                del samples[index]
-                break
-        insort(samples, sample)
-        del samples[:-SAMPLES]
-        if samples[-1].message_id != newest:
+        measured = [each.message_id for each in samples]
+        if sample.message_id in measured:
+            index = measured.index(sample.message_id)
+            if replace(sample, at=samples[index].at) == samples[index]:
+                return False
+            samples = samples[:index] + samples[index + 1 :]
+        is_newest = not samples or sample > samples[-1]
+        samples = (*samples, sample) if is_newest else sorted((*samples, sample))
+        self.samples = tuple(samples[-SAMPLES:])
+        if self.samples[-1].message_id != newest:
             self.unmeasured = 0
         return True
 
@@ -82,7 +82,7 @@ class Measurements(msgspec.Struct):
     def remove(self, message_id: str) -> bool:
         """A message was taken out, and what it measured with it (U9)."""
         before = len(self.samples)
-        self.samples[:] = [each for each in self.samples if each.message_id != message_id]
+        self.samples = tuple(each for each in self.samples if each.message_id != message_id)
         return len(self.samples) < before
 
     def summarise(self, event: MessageUpdated) -> bool:
@@ -115,7 +115,7 @@ class Measurements(msgspec.Struct):
     def void(self, until: float) -> None:
         """Forget what was measured up to a compaction."""
         self.compacted = until
-        self.samples[:] = [each for each in self.samples if each.created > until]
+        self.samples = tuple(each for each in self.samples if each.created > until)
 
 
 def created_at(event: MessageUpdated) -> float:

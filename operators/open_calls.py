@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from operators.sparse import put, sparse
 from operators.tool_states import exit_code, json_of, key_of, known_input, last_word, output_of, reason_of
 from streams.events import Part, ToolExecuteAfter, ToolExecuteBefore, ToolState
 
@@ -41,13 +42,13 @@ class Call(msgspec.Struct, gc=False):
     outcome: Outcome | None = None
 
 
-class CallsState(msgspec.Struct):
+class CallsState(msgspec.Struct, gc=False):
     """What is kept per session. ``settled`` has None for a call whose tool has had its last word."""
 
     session_id: str
-    open: dict[str, Call] = {}
-    settled: dict[str, Call | None] = {}
-    requests: dict[str, str] = {}
+    open: dict[str, Call] = sparse()
+    settled: dict[str, Call | None] = sparse()
+    requests: dict[str, str] = sparse()
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -165,7 +166,7 @@ def _learn(call: Call, part: Part, state: ToolState, now: float) -> None:
 def _open(state: CallsState, call: Call, now: float) -> _Some:
     full = len(state.open) >= OPEN
     settled = [_infer(state, next(iter(state.open.values())), "abandoned", now)] if full else ()
-    state.open[call.call_id] = call
+    state.open = put(state.open, call.call_id, call)
     return settled
 
 
@@ -197,6 +198,6 @@ def _spoken(
 
 def _remember(state: CallsState, key: str, call: Call | None) -> None:
     """Newest last; a re-settled call keeps its place."""
-    state.settled[key] = call
+    state.settled = put(state.settled, key, call)
     if len(state.settled) > SETTLED:
         del state.settled[next(iter(state.settled))]

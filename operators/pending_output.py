@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+from operators.sparse import put, sparse
+
 __all__ = ["PendingOutput"]
 
 CHARACTERS_PER_TOKEN: Final = 4
@@ -11,7 +13,7 @@ CALLS: Final = 256
 """Tool calls remembered per session since the last measurement."""
 
 
-class PendingOutput(msgspec.Struct):
+class PendingOutput(msgspec.Struct, gc=False):
     """The sizes of tool outputs since the last measurement, per call: an estimate, never a count (U3).
 
     Attributes:
@@ -20,7 +22,7 @@ class PendingOutput(msgspec.Struct):
         measured: The message that was measured last.
     """
 
-    calls: dict[str, tuple[str, int]] = {}
+    calls: dict[str, tuple[str, int]] = sparse()
     measured: str = ""
 
     @property
@@ -32,12 +34,14 @@ class PendingOutput(msgspec.Struct):
         """A call has ended; said by its hook and by its part, it counts once."""
         known, _ = self.calls.get(call_id, ("", 0))
         if call_id in self.calls or len(self.calls) < CALLS:
-            self.calls[call_id] = (message_id or known, size)
+            self.calls = put(self.calls, call_id, (message_id or known, size))
 
     def measure(self, message_id: str) -> None:
         """A measurement has all output in it but that of the calls which its own answer made."""
-        if message_id != self.measured:
-            self.measured = message_id
+        if message_id == self.measured:
+            return
+        self.measured = message_id
+        if self.calls:
             self.calls = {call: each for call, each in self.calls.items() if each[0] == message_id}
 
     def clear(self) -> None:

@@ -194,7 +194,7 @@ class OverviewFold(TaskFold[Overview, SessionOverview]):
             state.gauge.model_id,
             state.calls,
             state.last_tool,
-            state.last_text(),
+            state.last_text,
             *state.todos,
             self.counts(state.session_id),
             state.tokens,

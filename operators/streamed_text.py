@@ -44,7 +44,7 @@ class TextView(msgspec.Struct, frozen=True, gc=False):
         return self.json() == other.json()
 
 
-class StreamedText(msgspec.Struct):
+class StreamedText(msgspec.Struct, gc=False):
     """The text of one part while it is being written: what its last snapshot said, and what was added.
 
     Pieces that carry opencode's event ids are put in order and taken once; others count in the order

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Generic, TypeVar, cast
 
 from operators.family import FamilyFold
+from operators.sparse import put
 from operators.task_counts import TaskCounts, TaskState
 from operators.task_state import ABORT, TERMINAL, TRANSIENT, Task, child_of
 from operators.tool_states import key_of
@@ -99,7 +100,7 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
         self._forget_launches(state, state.launches)
         parent = self.states.get(self.tree.parent(state.session_id))
         if parent is not None:
-            parent.ended_children[state.session_id] = state.outcome
+            parent.ended_children = put(parent.ended_children, state.session_id, state.outcome)
             if len(parent.ended_children) > ARCHIVE:
                 del parent.ended_children[next(iter(parent.ended_children))]
             yield from self._settle(parent, now)

@@ -144,7 +144,7 @@ class TaskProgressFold(TaskFold[Told, TaskProgress]):
             name,
             state.calls,
             state.last_tool,
-            state.last_text(),
+            state.last_text,
             state.tokens,
             state.cost,
             state.started,

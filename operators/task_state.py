@@ -1,9 +1,11 @@
 """What is kept of a background task, and how events change it: bounded, and cheap per delta."""
 
+from sys import intern
 from typing import Final
 
 import msgspec
 
+from operators.sparse import put, sparse
 from operators.tool_states import key_of
 from operators.turn import Turn, is_over
 from streams.events import MessageUpdated, Part, PartDelta, PartUpdated, SessionInfo, SessionStatus
@@ -26,6 +28,17 @@ TRANSIENT: Final = (ABORT, "APIError", "ContextOverflowError", "ContentFilterErr
 """Errors after which the agent says itself whether it goes on: by a status, or by idle (P5, P19)."""
 
 
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What one answer has cost so far."""
+
+    message_id: str = ""
+    tokens: int = 0
+    cost: float = 0.0
+
+
+NO_ANSWER: Final = Answer()
+
+
 class Task(Turn):
     """A session as a task: one turn after the other, until nothing is owed."""
 
@@ -43,18 +56,17 @@ class Task(Turn):
     error_event: str = ""
     retry: bool = False
     calls: int = 0
-    recent: dict[str, None] = {}
+    recent: dict[str, None] = sparse()
     last_tool: str = ""
-    launches: dict[str, str] = {}
-    ended_children: dict[str, str] = {}
+    launches: dict[str, str] = sparse()
+    ended_children: dict[str, str] = sparse()
     announced: bool = True
     tokens: int = 0
     cost: float = 0.0
-    answers: dict[str, tuple[int, float]] = {}
+    answers: tuple[Answer, ...] = ()
     text_part: str = ""
     reasoning_part: str = ""
-    text: list[str] = []
-    text_size: int = 0
+    last_text: str = ""
 
     def begin(self, now: float) -> None:
         """Work is seen. After an idle it is a new turn, with a clock of its own (P2)."""
@@ -80,11 +92,8 @@ class Task(Turn):
         if event.field != "text" or part_id == self.reasoning_part or not event.delta:
             return
         if part_id != self.text_part:
-            self.text_part, self.text, self.text_size = part_id, [], 0
-        self.text.append(event.delta)
-        self.text_size += len(event.delta)
-        if self.text_size > 4 * TEXT:
-            self.set_text(self.last_text())
+            self.text_part, self.last_text = part_id, ""
+        self.last_text = (self.last_text + event.delta)[-TEXT:]
 
     def take_part(self, event: PartUpdated, now: float) -> None:
         """A whole part: output of the session's own, unless it is the prompt or a copy."""
@@ -120,12 +129,12 @@ class Task(Turn):
         counted = event.tokens
         tokens = counted.input + counted.output + counted.reasoning
         tokens += counted.cache_read + counted.cache_write
-        before = self.answers.get(event.message_id, (0, 0.0))
-        self.tokens += tokens - before[0]
-        self.cost += event.cost - before[1]
-        self.answers[event.message_id] = (tokens, event.cost)
-        if len(self.answers) > MESSAGES:
-            del self.answers[next(iter(self.answers))]
+        told = (each for each in self.answers if each.message_id == event.message_id)
+        before, answer = next(told, NO_ANSWER), Answer(event.message_id, tokens, event.cost)
+        self.tokens += tokens - before.tokens
+        self.cost += event.cost - before.cost
+        others = (each for each in self.answers if each is not before)
+        self.answers = (*others, answer)[-MESSAGES:]
 
     def take_status(self, event: SessionStatus, now: float) -> None:
         """At work, or waiting to ask the model again: which is a state, and no progress (P17)."""
@@ -142,14 +151,7 @@ class Task(Turn):
         """The session's own data."""
         self.created = event.created
         self.title = event.title or self.title
-        self.agent = event.agent or self.agent
-
-    def last_text(self) -> str:
-        """The end of the last text."""
-        return "".join(self.text)[-TEXT:]
-
-    def set_text(self, text: str) -> None:
-        self.text, self.text_size = [text[-TEXT:]], min(len(text), TEXT)
+        self.agent = intern(event.agent) or self.agent
 
     def rests(self) -> bool:
         """Whether its turn is over and has brought something, and the task may be over too."""
@@ -161,8 +163,7 @@ class Task(Turn):
         if part.type == "reasoning":
             self.reasoning_part = part.id
         elif part.text or part.id != self.text_part:
-            self.text_part = part.id
-            self.set_text(part.text)
+            self.text_part, self.last_text = part.id, part.text[-TEXT:]
 
     def _take_call(self, part: Part) -> None:
         self.output = True
@@ -173,11 +174,12 @@ class Task(Turn):
         if is_over(part):
             self.launches.pop(key, None)
         elif part.tool == "task":
-            self.launches[key] = child_of(part) or self.launches.get(key, "")
+            child = child_of(part) or self.launches.get(key, "")
+            self.launches = put(self.launches, key, child)
 
     def _count_call(self, key: str, tool: str) -> None:
         if key and key not in self.recent:
-            self.recent[key] = None
+            self.recent = put(self.recent, key, None)
             self.calls += 1
             if len(self.recent) > CALLS:
                 del self.recent[next(iter(self.recent))]

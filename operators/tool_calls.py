@@ -11,7 +11,11 @@ from operators import open_calls
 from operators.lift import Operator
 from operators.open_calls import CallsState, Outcome, Settled
 from operators.per_session import Logic, per_session
+<<<<<<< HEAD
 from streams import checks
+=======
+from operators.sparse import put
+>>>>>>> bench
 from streams.events import (
     PartUpdated,
     PermissionAsked,
@@ -121,7 +125,7 @@ def _take(state: CallsState, event: SessionEvent, now: float) -> Iterable[Settle
         case ToolExecuteAfter():
             return open_calls.take_after(state, event, now)
         case PermissionAsked() | QuestionAsked():
-            state.requests[event.request_id] = event.call_id
+            state.requests = put(state.requests, event.request_id, event.call_id)
             return ()
         case PermissionReplied():
             refused = event.reply == "reject"

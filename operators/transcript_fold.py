@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from operators.sparse import put
 from operators.streamed_text import StreamedText, order_of
 from operators.transcript import LAST
 from operators.transcript_entry import TranscriptEntry
@@ -93,7 +94,7 @@ class TranscriptFold:
         if _is_removed(state, key) or (known is not None and _is_stale(known, heard.entry)):
             return
         if state.busy and event.role == "user" and state.whole.get(key) is not None:
-            state.late[key] = heard
+            state.late = put(state.late, key, heard)
             return
         state.heard[key] = heard
         if state.texts and event.role == "assistant":
@@ -176,7 +177,7 @@ class TranscriptFold:
             if key in state.excluded or _is_removed(state, key):
                 return None
             if known is None:
-                state.orphans[key] = now
+                state.orphans = put(state.orphans, key, now)
             elif known.settled or known.kind not in ("text", "reasoning"):
                 return None
             text = StreamedText(event.message_id, event.part_id, waits=known is None)
@@ -187,7 +188,7 @@ class TranscriptFold:
 
     def remove(self, state: TranscriptState, key: str, now: float) -> None:
         """A part, or a message with its parts, is no longer; stragglers of it stay out."""
-        state.removed[key] = now
+        state.removed = put(state.removed, key, now)
         for oldest in list(state.removed)[:-REMOVED]:
             del state.removed[oldest]
         for kept in (state.heard, state.late, state.texts, state.grown, state.orphans, state.excluded):
@@ -218,9 +219,10 @@ def _is_stale(known: TranscriptEntry, heard: TranscriptEntry) -> bool:
 
 def _exclude(state: TranscriptState, key: str, entry: TranscriptEntry) -> None:
     """Pieces of a text that nobody wants are not gathered."""
-    state.excluded[key] = None
     if entry.settled:
-        del state.excluded[key]
+        state.excluded.pop(key, None)
+    else:
+        state.excluded = put(state.excluded, key, None)
     state.orphans.pop(key, None)
     state.texts.pop(key, None)
 

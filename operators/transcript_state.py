@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from operators.sparse import put, sparse
 from operators.streamed_text import StreamedText
 from operators.transcript import Transcript
 from operators.transcript_entry import TranscriptEntry
@@ -15,7 +16,7 @@ SORTING_ID: Final = 30
 """Length of opencode's ids, which sort by time."""
 
 
-class TranscriptState(msgspec.Struct):
+class TranscriptState(msgspec.Struct, gc=False):
     """What is kept per session: the transcript, and what has come since its last version.
 
     Dicts are by the key of the entry.
@@ -25,19 +26,19 @@ class TranscriptState(msgspec.Struct):
     whole: Transcript = Transcript()
     version: int = 0
     heard: dict[str, Heard] = {}
-    late: dict[str, Heard] = {}
+    late: dict[str, Heard] = sparse()
     """User messages told again while the session works: taken in when it rests."""
     texts: dict[str, StreamedText] = {}
     grown: dict[str, None] = {}
     """Texts that got pieces."""
     last: str = ""
     """The text that got the last piece: it will get the next."""
-    orphans: dict[str, float] = {}
+    orphans: dict[str, float] = sparse()
     """Texts whose part has not come, and since when they wait for it."""
-    excluded: dict[str, None] = {}
+    excluded: dict[str, None] = sparse()
     gone: list[TranscriptEntry] = []
-    removed: dict[str, float] = {}
-    orders: dict[str, dict[str, str]] = {}
+    removed: dict[str, float] = sparse()
+    orders: dict[str, dict[str, str]] = sparse()
     """Places of what has no id that sorts by time, in the order of arrival: of messages, by ``""``, and
     of the parts of each message."""
     named: int = 0
@@ -93,7 +94,8 @@ class TranscriptState(msgspec.Struct):
     def _put(self, name: str, within: str, previous: str, following: str) -> str:
         self.named += 1
         order = _between(previous, following, self.named)
-        self.orders.setdefault(within, {})[name] = order
+        self.orders = put(self.orders, within, self.orders.get(within, {}))
+        self.orders[within][name] = order
         return order
 
 

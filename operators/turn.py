@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from operators.sparse import put, sparse
 from streams.events import MessageUpdated, Part, PartUpdated, SessionEvent
 
 __all__ = ["ACTIVE", "LATE", "Turn", "is_final", "is_over"]
@@ -19,7 +20,7 @@ COPIES: Final = 256
 """Copied messages remembered: a fork gets all of them at once."""
 
 
-class Turn(msgspec.Struct):
+class Turn(msgspec.Struct, gc=False):
     """What tells a session's work from what only looks like it. It is at work until it is idle.
 
     Attributes:
@@ -40,7 +41,7 @@ class Turn(msgspec.Struct):
     created: float = 0.0
     prompt: str = ""
     answered: str = ""
-    copied: dict[str, None] = {}
+    copied: dict[str, None] = sparse()
     idle_event: str = ""
     idle_heard: float = -inf
 
@@ -57,7 +58,7 @@ class Turn(msgspec.Struct):
         elif event.completed is not None:
             self.answered = event.message_id
         if self.is_copy(event):
-            self.copied[event.message_id] = None
+            self.copied = put(self.copied, event.message_id, None)
             if len(self.copied) > COPIES:
                 del self.copied[next(iter(self.copied))]
 

@@ -17,7 +17,7 @@ from streams.opencode.intake import Counts
 from streams.opencode.live import LiveEvents, connect
 from streams.opencode.session_history import history
 from streams.opencode.state import ConnectionState
-from streams.opencode.wire import decode
+from streams.opencode.wire import decode, decode_wanted
 
 __all__ = [
     "BadAnswer",
@@ -36,5 +36,6 @@ __all__ = [
     "Unreachable",
     "connect",
     "decode",
+    "decode_wanted",
     "history",
 ]

@@ -11,6 +11,7 @@ from streams.opencode.framing import Frames
 from streams.opencode.intake import Intake
 from streams.opencode.known import KnownSessions
 from streams.opencode.resume import Resumption
+from streams.opencode.wire import is_delta
 
 __all__ = ["Feed"]
 
@@ -67,7 +68,10 @@ class Feed:
         at = self._seconds()
         self._intake.counts.bytes += len(chunk)
         ready: list[SessionEvent] = []
+        unwanted = self._greeted and not self._hub.wants(ev.PartDelta)
         for payload in self._frames.feed(chunk):
+            if unwanted and isinstance(payload, bytes) and is_delta(payload):
+                continue
             for event in self._intake.take(payload, at):
                 if not self._greeted:
                     self._greet(event)

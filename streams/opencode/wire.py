@@ -19,7 +19,7 @@ from streams import events as ev
 from streams.events import SessionEvent
 from streams.opencode.payloads import PROPERTIES, Places, Properties, Sync, WrongShape
 
-__all__ = ["MAX_BYTES", "decode", "encode"]
+__all__ = ["MAX_BYTES", "decode", "decode_wanted", "encode", "is_delta"]
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Default size in bytes above which a payload is not decoded."""
@@ -58,6 +58,8 @@ _ENVELOPED: Final = b"dp"
 """Third byte of ``{"directory"``, ``{"payload"`` and ``{"project"``: a guess that costs nothing."""
 _EVENTS: Final = frozenset(ev.KINDS)
 _DELTA: Final = ev.PartDelta
+_TYPE: Final = b'"type":"'
+_TYPE_OF_DELTA: Final = b'message.part.delta"'
 _OURS: Final = b'{"@kind"'
 _PAIRED: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES: Final = re.compile(_PAIRED + rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
@@ -99,6 +101,32 @@ def decode(payload: bytes, at: float = 0.0, *, max_bytes: int = MAX_BYTES) -> Se
     except (ValueError, IndexError, RecursionError):
         pass  # not lost: looked at again
     return _second_look(payload, at)
+
+
+def decode_wanted(
+    payloads: Iterable[bytes], at: float, wants: Callable[[type[SessionEvent]], bool]
+) -> list[SessionEvent]:
+    """Decode what one read brought, without the pieces of text (most of it by far) if nobody wants them.
+
+    Args:
+        payloads: As for ``decode``, in order.
+        at: Seconds, when they were received.
+        wants: Whether anybody listens to events of a type: ``EventHub.wants``.
+
+    Returns:
+        The events, for ``EventHub.on_batch``.
+    """
+    if wants(ev.PartDelta):
+        return [decode(payload, at) for payload in payloads]
+    return [decode(payload, at) for payload in payloads if not is_delta(payload)]
+
+
+def is_delta(payload: bytes) -> bool:
+    """Whether it is a piece of text, told without decoding.
+
+    The first type in it is its own, since it comes before whatever has others; an envelope has none.
+    """
+    return payload.startswith(_TYPE_OF_DELTA, payload.find(_TYPE) + len(_TYPE))
 
 
 def encode(event: SessionEvent) -> bytes:

@@ -9,7 +9,7 @@ from peers import LIMIT, THRESHOLD, Answer
 import operators as ops
 import streams
 from streams import events as ev
-from streams.opencode import decode
+from streams.opencode import decode_wanted
 
 BATCH = 64
 """Events in one socket read, about: 24 KB."""
@@ -20,7 +20,7 @@ LIMITS = streams.ContextLimits(lambda provider_id, model_id: LIMIT)
 def feed(hub: streams.EventHub, payloads: list[bytes], at: float = 1.0) -> None:
     """As a source does: what one read brought is one batch."""
     for start in range(0, len(payloads), BATCH):
-        hub.on_batch([decode(payload, at) for payload in payloads[start : start + BATCH]])
+        hub.on_batch(decode_wanted(payloads[start : start + BATCH], at, hub.wants))
 
 
 def subscribe(hub: streams.EventHub, *operators: Any) -> None:

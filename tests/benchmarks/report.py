@@ -32,10 +32,14 @@ def memory_rows(sizes: list[int], memory: dict[str, list[float]]) -> str:
         "|---|" + "--:|" * len(sizes),
     ]
     rows += [
-        f"| {name} | " + " | ".join(f"{value:.0f}" for value in values) + " |"
-        for name, values in memory.items()
+        f"| {name} | " + " | ".join(cells(values, len(sizes))) + " |" for name, values in memory.items()
     ]
     return "\n".join(rows)
+
+
+def cells(values: list[float], count: int) -> list[str]:
+    """A dash where nothing was measured."""
+    return [f"{value:.0f}" for value in values] + ["–"] * (count - len(values))
 
 
 def calls_table(calls: dict[int, tuple[float, float]], origin: dict[int, float]) -> str:

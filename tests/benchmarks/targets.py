@@ -69,11 +69,11 @@ def against_peers(alive: Costs, churned: Costs, real: Costs) -> list[Target]:
 def guards(alive: Costs, decile: float, call: float, idle: float) -> list[Target]:
     """What a change must not break: ratios, with about half as much again as slack for noise."""
     return [
-        at_most("three operators vs decode alone", alive[SAME] / alive[DECODE], 9),
-        at_most("all operators vs decode alone", alive[EVERY] / alive[DECODE], 30),
-        at_most("three operators vs a plain loop", alive[SAME] / alive[LOOP], 5),
-        Target("three operators vs reactivex, one scan", alive[SCAN] / alive[SAME], 0.5),
+        at_most("three operators vs decode alone", alive[SAME] / alive[DECODE], 5),
+        at_most("all operators vs decode alone", alive[EVERY] / alive[DECODE], 28),
+        at_most("three operators vs a plain loop", alive[SAME] / alive[LOOP], 3),
+        Target("three operators vs reactivex, one scan", alive[SCAN] / alive[SAME], 0.8),
         at_most("cost per event, last by first decile", decile, 2),
         at_most("cost per tool call, 5000 by 50 messages", call, 2),
-        at_most("idle session: usage + triggers + tasks + expiry", idle, 3200, "B"),
+        at_most("idle session: usage + triggers + tasks + expiry", idle, 2200, "B"),
     ]

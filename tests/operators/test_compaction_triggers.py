@@ -154,7 +154,7 @@ def test_without_a_ceiling_only_the_cooldown_holds() -> None:
     for number in range(500):
         event = assistant("s", f"m{number:03}", input=160_000, created=number)
         assert len(list(logic.on_event(state, event, number))) == 1
-    assert (state.number, state.triggered) == (500, [499.0])
+    assert (state.number, state.triggered) == (500, (499.0,))
 
 
 def test_only_what_is_new_triggers() -> None:

@@ -666,3 +666,31 @@ def test_no_value_in_no_field_raises(lines: list[bytes], data: st.DataObject) ->
 def test_no_bytes_raise(payload: bytes) -> None:
     """S12: whatever arrives, something leaves."""
     assert wire.decode(payload, 7.0).at == 7.0
+
+
+def test_pieces_of_text_that_nobody_wants_are_not_decoded() -> None:
+    """What is asked for is what ``wants`` says of ``PartDelta``; all else is decoded as ever."""
+    piece = {"sessionID": "s", "messageID": "m", "partID": "p", "field": "text", "delta": "x"}
+    delta = json.dumps(
+        {"id": "evt_1", "type": "message.part.delta", "properties": piece}, separators=(",", ":")
+    ).encode()
+    payloads = [delta, b'{"type":"session.idle","properties":{"sessionID":"s"}}', b"no json"]
+    all_of_it = wire.decode_wanted(payloads, 1.0, lambda kind: True)
+    assert [type(event) for event in all_of_it] == [ev.PartDelta, ev.SessionIdle, ev.MalformedEvent]
+    assert wire.decode_wanted(payloads, 1.0, lambda kind: kind is not ev.PartDelta) == all_of_it[1:]
+
+
+def test_a_delta_is_told_by_the_type_of_the_event_itself() -> None:
+    """A type further in (of a tool's input, say) or inside a text is none of the event's own."""
+    inner = {"type": "message.part.delta"}
+    part = {"type": "message.part.updated", "properties": {"part": {"state": {"input": inner}}}}
+    text = {"id": '"type":"message.part.delta"', "type": "session.idle", "properties": inner}
+    enveloped = {"directory": "/d", "payload": {"id": "evt_1", **inner, "properties": {}}}
+    for payload, expected in (
+        (inner, True),
+        (enveloped, True),
+        (part, False),
+        (text, False),
+        ({}, False),
+    ):
+        assert wire.is_delta(json.dumps(payload, separators=(",", ":")).encode()) is expected

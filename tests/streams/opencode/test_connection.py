@@ -109,6 +109,20 @@ def test_heartbeats_are_no_activity_of_a_session(server: RecordedServer, virtual
     assert run.counts.bytes > 360 * 50
 
 
+def test_pieces_of_text_that_nobody_wants_are_passed_over(server: RecordedServer) -> None:
+    """DESIGN 4: a source need not decode what nobody wants; most of what comes is pieces of text."""
+    piece = b'{"id":"evt_9","type":"message.part.delta","properties":{"sessionID":"ses_1","delta":"x"}}'
+    seen: dict[bool, list[ev.SessionEvent]] = {}
+    for wanted in (True, False):
+        virtual = VirtualServer(server)
+        kind = ev.SessionEvent if wanted else ev.SessionInfo
+        virtual.hub.of(kind).subscribe(seen.setdefault(wanted, []).append)
+        run = virtual.run(greeted(server, frames([piece, UPDATED])), listen=False)
+        assert run.counts.events_seen == len(seen[wanted]) + (not wanted)  # the greeting
+    assert [type(event) for event in seen[True][1:]] == [ev.PartDelta, ev.SessionUpdated]
+    assert seen[False] == seen[True][2:]
+
+
 # --- trying again ---------------------------------------------------------------------------------
 
 
