@@ -10,8 +10,10 @@ from loguru import logger
 from recorded_server import RecordedServer, as_global
 from virtual_server import SILENCE, Step, VirtualServer, frames
 
+import streams
 from streams import events as ev
 from streams.events import SessionEvent
+from streams.schedulers import Replay
 
 ALL = 1_000_000
 State = dict[tuple[str, str], Any]
@@ -299,4 +301,30 @@ def test_everything_at_once(payloads: list[bytes]) -> None:
 def test_a_flood_before_a_stalled_consumer(small: list[bytes], no_log: None) -> None:
     """S8: 100 000 deltas of 1 KB amid a turn, and nobody takes them: the reading goes on, some deltas are
     given up, and the state is right when the consumer is back."""
-    server, consum
+    server, consumer = RecordedServer(small), Replay()
+    run = VirtualServer(server)
+    handed = streams.bounded(max_bytes=4 * 1024 * 1024, scheduler=consumer)(run.hub)
+    seen: list[SessionEvent] = []
+    handed.subscribe(seen.append)
+    one = next(one for one in small if b'"message.part.delta"' in one)
+
+    def flood() -> Iterator[Step]:
+        yield 0.1
+        yield frames([server.greeting(), *server.play(60)])
+        envelope = json.loads(one)
+        envelope["payload"]["properties"] |= {"partID": "prt_flood", "delta": "x" * 1_024}
+        for number in range(0, 100_000, 1_000):
+            payloads = list[bytes]()
+            for each in range(number, number + 1_000):
+                envelope["payload"]["id"] = f"evt_0{each:06}"
+                payloads.append(json.dumps(envelope, separators=(",", ":")).encode())
+            yield frames(payloads)
+        yield frames(server.play(ALL))
+
+    run.run(flood(), listen=False)
+    assert run.counts.events_seen > 100_000
+    assert seen == []
+    consumer.advance_by(1)
+    _, expected = distorted(small, lambda each: each)
+    assert state(seen) == expected
+    assert handed.dropped > 0
