@@ -54,6 +54,7 @@ class Policy(msgspec.Struct, frozen=True):
         patience: How long an answer may take. A server that is starting may never answer.
         first_retry: The first wait before connecting again, at the most.
         longest_retry: The longest.
+        longest_first: The longest before it was ever connected: somebody waits for a server to start.
         steady: Connected for so long, the waits begin anew.
         unanswered: How many first attempts may go unanswered before the server counts as unreachable.
         wait: Whether to wait for a server that does not listen yet, or fails.
@@ -63,6 +64,7 @@ class Policy(msgspec.Struct, frozen=True):
     patience: float = 5.0
     first_retry: float = 0.5
     longest_retry: float = 30.0
+    longest_first: float = 5.0
     steady: float = 10.0
     unanswered: int = 3
     wait: bool = False
@@ -140,7 +142,8 @@ class Connection:
                     self._hub.on_error(error)
                     return
                 self._lost(error)
-            self._pause(self._backoff.next())
+            longest = inf if self._been_connected else self._policy.longest_first
+            self._pause(min(longest, self._backoff.next()))
         self._tell("closed")
 
     def close(self) -> None:

@@ -221,6 +221,7 @@ def test_waiting_for_a_server(server: RecordedServer, virtual: VirtualServer) ->
     run = virtual.run(*([away[n % 2]] for n in range(20)), greeted(server), policy=policy)
     assert run.errors == []
     assert statuses(run)[:2] == ["connecting", "connected"]
+    assert max(run.pauses[:20]) == 5.0  # a server that starts is seen soon
     locked = Unauthorized("status 401", 401)
     assert VirtualServer(server).run([locked], policy=policy).errors == [locked]
 
