@@ -186,6 +186,8 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
 
     def _error(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         """An error that the agent does not recover from ends the task, even without an idle (P19)."""
+        if state.active and "" < event.event_id < state.idle_event:
+            return ()  # of a turn that was over before this one began
         name = cast(SessionError, event).error.name
         state.error, state.error_event = name, event.event_id
         if state.is_late(event, now):

@@ -160,6 +160,19 @@ def test_a_compaction_is_as_old_as_its_summary() -> None:
     assert seen == [0.75, None, 0.1]
 
 
+@pytest.mark.parametrize("created", [0.5, 1])
+def test_an_answer_that_its_summary_overtook_measures_nothing(created: float) -> None:
+    """C2: asked for before the compaction, or at that very instant, it measured what is no more."""
+    seen = ratios(
+        (0, assistant("s", "m1", input=100_000)),
+        (1, assistant("s", "m2", finish="", tokens=False, created=created)),
+        (1, assistant("s", "m3", summary=True, finish="")),
+        (2, assistant("s", "m3", input=150_000, summary=True, created=1)),
+        (3, assistant("s", "m2", input=180_000, created=created)),
+    )
+    assert seen == [0.5, None]
+
+
 def test_a_user_message_is_no_summary() -> None:
     """U1: only an answer summarises; a prompt to the compaction's agent names the model like any."""
     prompt = replace(user("s", "u2", model="anthropic/long"), agent="compaction")

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 import operators as ops
 from operators.task_progress import TaskProgressFold, Told
@@ -106,6 +107,13 @@ def test_both_idle_signals_are_one(signals: list[Row], ends: int) -> None:
     assert [state for _, state in states(*rows, until=30)].count("completed") == ends
 
 
+def test_a_resumed_task_has_a_minimum_runtime_again() -> None:
+    """P2: with output, an idle 0.3 s after it was resumed is believed 5 s after that."""
+    first = [(0.0, C), (0.0, busy("c")), (6.0, text("c", "m", "x", "ok")), (10.0, idle("c"))]
+    again = [(600.0, busy("c")), (600.1, text("c", "n", "y", "ok")), (600.3, idle("c"))]
+    assert states(*first, *again, until=700)[-1] == (605.0, "completed")
+
+
 def test_trailing_bookkeeping_is_no_work() -> None:
     """P4: what is updated after idle does not make a task busy again (arthurzengg/opencui#453)."""
     rows = [(0.0, C), (0.0, busy("c")), (30.0, text("c", "m", "x", "ok")), (38.040, idle("c"))]
@@ -182,6 +190,17 @@ def family(*children: str) -> list[Row]:
     for child in children:
         rows += [(0.0, created(child, "p")), (0.0, busy(child)), (6.0, text(child, "m", "x", "ok"))]
     return sorted(rows, key=lambda row: row[0])
+
+
+def test_news_of_a_task_that_has_ended_completes_nothing_again() -> None:
+    """P7: a title that comes after the last end is said, and is no second completion."""
+    seen = progress(
+        *family("a", "b"),
+        (10, idle("a")),
+        (11, idle("b")),
+        (12, updated("b", parent_id="p", title="new")),
+    )
+    assert [(at, each.all_complete) for at, each in seen if at > 10] == [(11, True), (12, False)]
 
 
 def test_siblings_that_end_together_are_complete_once() -> None:
@@ -280,6 +299,23 @@ def test_errors_are_latched_until_recovery() -> None:
     assert states(*transient)[-1][1] == "running"
     terminal = [(0.0, C), (0.0, busy("c")), (5.0, error("c", "UnknownError", "no provider available"))]
     assert states(*terminal)[-1] == (5.0, "failed")
+    recovered = [*transient, (7.0, text("c", "m", "x", "ok")), (20.0, idle("c"))]
+    assert states(*recovered)[-1] == (20.0, "completed")
+
+
+def test_an_error_of_an_earlier_turn_is_not_this_one_s() -> None:
+    """P19: told when the next turn is at work already, by its id it is older than the idle between."""
+    turns = [
+        (0.0, C),
+        (0.0, replace(busy("c"), event_id="evt_1")),
+        (6.0, replace(text("c", "m", "x", "ok"), event_id="evt_2")),
+        (10.0, replace(idle("c"), event_id="evt_4")),
+        (11.0, replace(busy("c"), event_id="evt_5")),
+        (11.1, replace(error("c", "UnknownError", "an old one"), event_id="evt_3")),
+        (17.0, replace(text("c", "n", "y", "ok"), event_id="evt_6")),
+        (20.0, replace(idle("c"), event_id="evt_7")),
+    ]
+    assert states(*turns)[-2:] == [(11.0, "running"), (20.0, "completed")]
 
 
 def test_ended_tasks_still_count_when_their_sessions_are_gone() -> None:

@@ -94,6 +94,9 @@ def test_handling_events_is_no_silence(server: RecordedServer, virtual: VirtualS
     virtual.hub.of(ev.SessionStatus).subscribe(lambda event: virtual.clock.advance_by(300))
     run = virtual.run(greeted(server, frames([BUSY]), 10.0, COMMENT, 10.0))
     assert len(run.opened) == 2
+    assert [str(state.error) for state in run.states if state.error] == [
+        "http://virtual ended the stream"
+    ]
 
 
 def test_heartbeats_are_no_activity_of_a_session(server: RecordedServer, virtual: VirtualServer) -> None:

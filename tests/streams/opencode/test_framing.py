@@ -24,6 +24,7 @@ def payloads(*chunks: bytes, max_bytes: int = 1_000_000) -> list[Any]:
         (b"data:a\n\n",                             [b"a"]),
         (b"data:  a\n\n",                           [b" a"]),
         (b"data: a\ndata: b\n\n",                   [b"a\nb"]),
+        (b"data: a\r\ndata: b\r\n\r\n",             [b"a\nb"]),
         (b"data\n\n",                               [b""]),
         (b"\xef\xbb\xbfdata: a\n\n",                [b"a"]),
         (b": heartbeat\n\ndata: a\n\n",             [b"a"]),
