@@ -267,7 +267,7 @@ CAUGHT: dict[str, list[Callable[[], Broken]]] = {
         remembers_its_subscribers,
     ],
     "needs_no_thread_of_its_own": [
-        lambda: rxops.debounce(timedelta(seconds=0.2)),
+        lambda: rxops.debounce(timedelta(seconds=2.0)),
         lambda: leaks_a_timer(at_the_end=False),
         lambda: stays_subscribed,
     ],

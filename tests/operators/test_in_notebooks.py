@@ -1,0 +1,62 @@
+"""How derived values show themselves in a notebook."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from every_operator import make_operator, operator_names
+
+from streams.testing import assistant, busy, created, outputs, text, todos, tool
+
+EVIL = '<img src="x">&'
+
+EVENTS = [
+    created("a", title=EVIL),
+    created("b", "a", title=EVIL),
+    busy("b"),
+    tool("b", "c1", EVIL, "running", input={"command": EVIL}),
+    todos("b", "completed", "pending"),
+    assistant("b", "m1", input=150_000, model=f"anthropic/{EVIL}"),
+    text("b", "m1", "p1", EVIL),
+]
+
+
+def shown(name: str) -> list[str]:
+    values: list[Any] = outputs(make_operator(name), EVENTS, until=60)
+    return [value._repr_html_() for value in values if hasattr(value, "_repr_html_")]
+
+
+def parsed(html: str) -> ElementTree.Element:
+    return ElementTree.fromstring(html)  # noqa: S314
+
+
+SHOWN = [name for name in operator_names() if shown(name)]
+
+
+def test_some_values_show_themselves() -> None:
+    """The ones that a person looks at."""
+    assert {"context_usage", "session_overview", "task_progress"} <= set(SHOWN)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_an_agent_said_is_no_html(name: str) -> None:
+    """Titles and tools are shown as they are: whatever stands in them, nothing of it becomes an element."""
+    for html in shown(name):
+        root = parsed(html)
+        assert [each.tag for each in root.iter() if each.tag == "img"] == []
+        assert root.tag == "div"
+
+
+@pytest.mark.parametrize(
+    ("name",             "words"),
+    [
+        ("context_usage",    ("b", "150_000/unknown")),
+        ("session_overview", (EVIL, "running", "todos 1/2", "1 calls")),
+        ("task_progress",    (EVIL, "running", "1 calls, last")),
+    ],
+)  # fmt: skip
+def test_what_they_show(name: str, words: tuple[str, ...]) -> None:
+    """Who it is, what it does, and how much."""
+    shown_last = "".join(parsed(shown(name)[-1]).itertext())
+    for each in words:
+        assert each in shown_last
