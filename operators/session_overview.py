@@ -85,7 +85,7 @@ class SessionOverview(msgspec.Struct, frozen=True, gc=False):
     gone: bool
 
     def _repr_html_(self) -> str:
-        full = "" if self.ratio is None else f"{min(1.0, self.ratio):.1%} full, "
+        full = "" if self.ratio is None else f"{self.ratio * 100:.1f} % full, "
         todos = f"todos {self.todos_closed}/{self.todos}, " if self.todos else ""
         name = escape(self.title or self.session_id)
         return f"<div><b>{name}</b> {self.state}: {full}{todos}{self.tool_calls} calls</div>"

@@ -1,5 +1,6 @@
 """Plots of derived values, on altair: what was emitted, drawn over the recorded time."""
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -8,6 +9,7 @@ import altair as alt
 
 from operators.compaction_triggers import CompactionTrigger
 from operators.context_usage import ContextUsage
+from operators.stalls import StallReport
 from operators.task_progress import TaskProgress
 from streams.timelines import Stretch, readings, stretches, tool_starts
 
@@ -33,6 +35,7 @@ LIMIT_COLOUR: Final = "#444444"
 TIME_AXIS: Final = alt.Axis(format="%H:%M:%S", labelOverlap=True)
 WIDTH: Final = 640
 HEIGHT: Final = 260
+ROW_HEIGHT: Final = 44
 
 
 def plot_usage(
@@ -193,24 +196,31 @@ def _some(values: Iterable[_T], source: str) -> list[_T]:
     return found
 
 
-def plot_tasks(values: Iterable[TaskProgress], *, title: str = "Background tasks") -> alt.LayerChart:
+def plot_tasks(
+    values: Iterable[TaskProgress],
+    *,
+    stalls: Iterable[StallReport] = (),
+    title: str = "Background tasks",
+) -> alt.LayerChart:
     """Draw when each background task was in which state, as a Gantt chart.
 
     Args:
         values: What ``task_progress`` emitted, in order.
+        stalls: What ``stalls`` reported, to be marked; of sessions that are no task, nothing is drawn.
         title: The plot's title.
 
     Returns:
         An altair chart: a row per task, a bar per state it was in, coloured by the state, with the tool
-        calls so far in its tooltip; tool calls are ticks.
+        calls so far in its tooltip; tool calls are ticks, stalls are triangles.
 
     Raises:
         ValueError: There are no values.
     """
     tasks = _some(values, "task_progress")
+    names = _names(tasks)
     y = alt.Y("task:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
     bars = (
-        alt.Chart(_data([_bar(each) for each in stretches(tasks)]))
+        alt.Chart(_data([_bar(each, names) for each in stretches(tasks)]))
         .mark_bar(height=16)
         .encode(
             x=alt.X("from:T", title="time", axis=TIME_AXIS),
@@ -225,25 +235,46 @@ def plot_tasks(values: Iterable[TaskProgress], *, title: str = "Background tasks
         )
     )
     ticks = (
-        alt.Chart(_data([_tick(each) for each in tool_starts(tasks)]))
+        alt.Chart(_data([_tick(each, names) for each in tool_starts(tasks)]))
         .mark_tick(color="#000000", thickness=1.5, height=16)
         .encode(x="at:T", y=y, tooltip=["task:N", "tool:N"])
     )
-    return _layered([bars, ticks], title)
+    marks = (
+        alt.Chart(_data(_stalls(stalls, names)))
+        .mark_point(shape="triangle-down", size=90, filled=True, opacity=1, color="#D55E00", yOffset=-14)
+        .encode(x="at:T", y=y, tooltip=["task:N", "stall:N", "age:Q"])
+    )
+    chart = _layered([bars, ticks, marks], title)
+    return chart.properties(height=max(80, ROW_HEIGHT * len(names)))
 
 
-def _bar(stretch: Stretch) -> Row:
+def _bar(stretch: Stretch, names: dict[str, str]) -> Row:
     times = {"from": _time(stretch.begin), "to": _time(stretch.end)}
-    return {"task": _name(stretch.task), "state": stretch.state} | times | _counts(stretch.task)
+    task = stretch.task
+    return {"task": names[task.session_id], "state": stretch.state} | times | _counts(task)
 
 
-def _tick(task: TaskProgress) -> Row:
-    return {"task": _name(task), "at": _time(task.at), "tool": task.last_tool}
+def _tick(task: TaskProgress, names: dict[str, str]) -> Row:
+    return {"task": names[task.session_id], "at": _time(task.at), "tool": task.last_tool}
+
+
+def _stalls(stalls: Iterable[StallReport], names: dict[str, str]) -> list[Row]:
+    return [
+        {"task": names[each.session_id], "at": _time(each.at), "stall": each.kind, "age": each.age}
+        for each in stalls
+        if each.session_id in names
+    ]
 
 
 def _counts(task: TaskProgress) -> Row:
     return {"tool calls": task.tool_calls, "last tool": task.last_tool, "tokens": task.tokens}
 
 
-def _name(task: TaskProgress) -> str:
-    return task.title or task.session_id
+def _names(tasks: list[TaskProgress]) -> dict[str, str]:
+    """What each task was called last; of tasks with one name, each has the end of its id beside it."""
+    last = {each.session_id: each.title or each.session_id for each in tasks}
+    shared = Counter(last.values())
+    return {
+        session_id: f"{name} (…{session_id[-6:]})" if shared[name] > 1 else name
+        for session_id, name in last.items()
+    }

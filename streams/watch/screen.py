@@ -113,7 +113,8 @@ class Screen:
 
     def _state(self, board: Board, now: float) -> tuple[object, ...]:
         """What the same picture is drawn of; ages are drawn anew every second."""
-        return board.events, board.faults, board.values.total(), int(now), self._console.size
+        counts = board.events, board.faults, board.values.total()
+        return counts, board.connection, int(now), self._console.size
 
     def _draw(self, board: Board, now: float) -> None:
         controls = self._controls
