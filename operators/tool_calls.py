@@ -11,8 +11,8 @@ from operators import open_calls
 from operators.lift import Operator
 from operators.open_calls import CallsState, Outcome, Settled
 from operators.per_session import Logic, per_session
-from streams import checks
 from operators.sparse import put
+from streams import checks
 from streams.events import (
     PartUpdated,
     PermissionAsked,
