@@ -10,6 +10,10 @@ OURS, THEIRS, GREY = "#D55E00", "#0072B2", "#595959"
 """Told apart by the colour-blind too."""
 
 
+LEAST = 0.1
+"""Microseconds, where bars begin: a logarithmic scale has no zero."""
+
+
 def targets_table(targets: list[Target]) -> str:
     rows = ["| what | to reach | measured | |", "|---|--:|--:|---|"]
     return "\n".join([*rows, *("| " + " | ".join(target.row()) + " |" for target in targets)])
@@ -57,11 +61,16 @@ def calls_table(calls: dict[int, tuple[float, float]], origin: dict[int, float])
 def plot_costs(costs: Costs, title: str, path: Path) -> None:
     """Bars on a logarithmic scale, ours in the warm colour."""
     rows = [
-        {"who": name, "cost": cost, "label": f"{cost:.2g}", "ours": name.startswith("ours")}
+        {"who": name, "cost": cost, "label": f"{cost:,.1f}", "ours": name.startswith("ours")}
         for name, cost in costs.items()
     ]
     base = alt.Chart(alt.InlineData(values=rows), title=title).encode(
-        x=alt.X("cost:Q", scale=alt.Scale(type="log"), title="CPU µs per event (log scale)"),
+        x=alt.X(
+            "cost:Q",
+            scale=alt.Scale(type="log", domainMin=LEAST),
+            title="CPU µs per event (log scale)",
+        ),
+        x2=alt.datum(LEAST),
         y=alt.Y("who:N", sort=None, title=None, axis=alt.Axis(labelLimit=300)),
     )
     colour = alt.condition("datum.ours", alt.value(OURS), alt.value(THEIRS))

@@ -86,16 +86,18 @@ def full() -> list[Target]:
         "![A tool call](results-calls.svg)\n\n![Cost per event by tenth](results-deciles.svg)",
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
-    (HERE / "RESULTS.md").write_text(f"{HEAD}\n{body}\n", "utf-8")
+    (HERE / "RESULTS.md").write_text(f"{head()}\n{body}\n", "utf-8")
     print(costs_table(costs), memory_rows(SIZES, memory), calls_table(calls, ORIGIN), sep="\n\n")
     return targets
 
 
-HEAD = f"""# Results
+def head() -> str:
+    return f"""# Results
 
-Made by `make bench`, in one run on one machine, CPython {sys.version.split()[0]}. Times are CPU time, the
-minimum of alternating rounds, so that a busy machine harms all alike; what counts are the ratios. All
-contestants gave the same answers before they were timed.
+Made by `make bench`, in one run on one machine, CPython {sys.version.split()[0]}: {EVENTS:,} events a load, a
+session of {LONG:,} events, {ROUNDS} alternating rounds. Times are CPU time, the minimum of the rounds, so that
+a busy machine harms all alike; what counts are the ratios. All contestants gave the same answers before
+they were timed.
 """
 
 
