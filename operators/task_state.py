@@ -8,7 +8,15 @@ import msgspec
 from operators.sparse import put, sparse
 from operators.tool_states import key_of
 from operators.turn import Turn, is_over
-from streams.events import MessageUpdated, Part, PartDelta, PartUpdated, SessionInfo, SessionStatus
+from streams.events import (
+    MessageUpdated,
+    Part,
+    PartDelta,
+    PartUpdated,
+    SessionInfo,
+    SessionStatus,
+    Tokens,
+)
 
 __all__ = ["TERMINAL", "Task", "child_of"]
 
@@ -34,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     message_id: str = ""
     tokens: int = 0
     cost: float = 0.0
+    created: float = 0.0
 
 
 NO_ANSWER: Final = Answer()
@@ -64,6 +73,7 @@ class Task(Turn):
     tokens: int = 0
     cost: float = 0.0
     answers: tuple[Answer, ...] = ()
+    settled: float = 0.0
     text_part: str = ""
     reasoning_part: str = ""
     last_text: str = ""
@@ -124,17 +134,23 @@ class Task(Turn):
             # An answer without a word is an answer; one of an earlier turn says nothing of this one.
             if event.finish and (self.active or self.is_late(event, now)):
                 self.output = True
-        if event.tokens is None:
-            return
-        counted = event.tokens
+        if event.tokens is not None:
+            self._count_tokens(event, event.tokens)
+
+    def _count_tokens(self, event: MessageUpdated, counted: Tokens) -> None:
+        """What an answer has cost more than it had when it was last told."""
+        told = (each for each in self.answers if each.message_id == event.message_id)
+        before = next(told, NO_ANSWER)
+        if before is NO_ANSWER and 0 < event.created <= self.settled:
+            return  # told again after many others: it was counted
         tokens = counted.input + counted.output + counted.reasoning
         tokens += counted.cache_read + counted.cache_write
-        told = (each for each in self.answers if each.message_id == event.message_id)
-        before, answer = next(told, NO_ANSWER), Answer(event.message_id, tokens, event.cost)
         self.tokens += tokens - before.tokens
         self.cost += event.cost - before.cost
-        others = (each for each in self.answers if each is not before)
-        self.answers = (*others, answer)[-MESSAGES:]
+        others = [each for each in self.answers if each is not before]
+        if len(others) == MESSAGES:
+            self.settled = max(self.settled, others.pop(0).created)
+        self.answers = (*others, Answer(event.message_id, tokens, event.cost, event.created))
 
     def take_status(self, event: SessionStatus, now: float) -> None:
         """At work, or waiting to ask the model again: which is a state, and no progress (P17)."""
