@@ -21,6 +21,7 @@ class Fold:
         self.todos: dict[str, Any] = {}
         self.statuses: dict[str, str] = {}
         self.permissions: dict[str, str] = {}
+        self._newest: dict[str, str] = {}
         self._changed = threading.Condition()
 
     def take(self, event: SessionEvent) -> None:
@@ -70,11 +71,11 @@ class Fold:
             case ev.SessionDeleted():
                 self.sessions.pop(session_id, None)
                 self.messages.pop(session_id, None)
-            case ev.MessageUpdated():
+            case ev.MessageUpdated() if self._is_news(event, event.message_id):
                 self._message(session_id, event.message_id)["info"] = _properties(event)["info"]
             case ev.MessageRemoved():
                 self.messages.get(session_id, {}).pop(event.message_id, None)
-            case ev.PartUpdated():
+            case ev.PartUpdated() if self._is_news(event, event.part.id):
                 part = event.part
                 self._message(session_id, part.message_id)["parts"][part.id] = _properties(event)["part"]
             case ev.PartRemoved():
@@ -89,6 +90,13 @@ class Fold:
                 self.permissions.pop(request_id, None)
             case _:
                 pass
+
+    def _is_news(self, event: SessionEvent, key: str) -> bool:
+        """S4: of what was told twice, the newest counts, not the last to arrive; ids ascend with time."""
+        is_news = event.event_id >= self._newest.get(key, "")
+        if is_news:
+            self._newest[key] = event.event_id
+        return is_news
 
     def _message(self, session_id: str, message_id: str) -> State:
         return self.messages.setdefault(session_id, {}).setdefault(message_id, {"parts": {}})
