@@ -76,6 +76,6 @@ def state_type(start: object) -> type[Any]:
         SnapshotRefused: It does not say.
     """
     found = get_type_hints(start).get("return")
-    if not isinstance(found, type):
+    if found is None or isinstance(found, TypeVar):
         raise SnapshotRefused(f"{start} must say in its annotation what it returns, got {found!r}")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return found

@@ -1,10 +1,10 @@
 """Where a pipeline goes on after it was killed: how far it had read, what it kept, what it had said."""
 
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -76,6 +76,10 @@ class Checkpoints:
     Raises:
         StoreRefused: The file is another program's, of a newer version, or damaged. It is left as it is.
     """
+
+    format: ClassVar[int] = FORMAT
+    migrations: ClassVar[Mapping[int, tuple[str, ...]]] = {}
+    """By format, the statements that make it the next one."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -167,14 +171,16 @@ class Checkpoints:
         tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if (tables or application) and application != APPLICATION:
             raise StoreRefused(f"{self.path} is another program's database, not a checkpoint store")
-        if application and version != FORMAT:
+        steps = range(version, self.format)
+        if application and (version > self.format or any(each not in self.migrations for each in steps)):
             raise StoreRefused(
-                f"{self.path} is a checkpoint store of format {version}; this version reads {FORMAT}"
+                f"{self.path} is a checkpoint store of format {version}; this version reads {self.format}"
             )
         if application:
             check = database.execute("PRAGMA quick_check").fetchone()[0]
             if check != "ok":
                 raise StoreRefused(f"{self.path} is damaged: {check}")
+            self._migrate(steps)
         else:
             self._create()
         database.execute("PRAGMA journal_mode = WAL")
@@ -186,7 +192,17 @@ class Checkpoints:
             for table in TABLES:
                 database.execute(table)
             database.execute(f"PRAGMA application_id = {APPLICATION}")
-            database.execute(f"PRAGMA user_version = {FORMAT}")
+            database.execute(f"PRAGMA user_version = {self.format}")
+
+    def _migrate(self, steps: range) -> None:
+        """All steps, or none."""
+        if not steps:
+            return
+        with self._transaction() as database:
+            for step in steps:
+                for statement in self.migrations[step]:
+                    database.execute(statement)
+            database.execute(f"PRAGMA user_version = {self.format}")
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:

@@ -52,6 +52,37 @@ def test_a_commit_is_all_or_nothing(tmp_path: Path) -> None:
     store.close()
 
 
+class Next(Checkpoints):
+    """A later version, whose outputs say when they were committed."""
+
+    format = 2
+    migrations = {1: ("ALTER TABLE output ADD COLUMN committed REAL",)}
+
+
+class Broken(Next):
+    migrations = {1: ("ALTER TABLE output ADD COLUMN committed REAL", "ALTER TABLE nowhere ADD COLUMN x")}
+
+
+def test_an_older_store_is_migrated(tmp_path: Path) -> None:
+    """One version's step is one transaction; what was kept is kept, and the older version refuses it."""
+    path = tmp_path / "state.db"
+    old = Checkpoints(path)
+    old.claim("p")
+    old.commit("p", 1, A, [ONE])
+    old.close()
+    with pytest.raises(StoreRefused):
+        Broken(path)
+    unchanged = Checkpoints(path)
+    assert unchanged.outputs("p") == [ONE]
+    unchanged.close()
+    new = Next(path)
+    assert new.claim("p") == (2, A)
+    assert new.outputs("p") == [ONE]
+    new.close()
+    with pytest.raises(StoreRefused, match="is a checkpoint store of format 2; this version reads 1"):
+        Checkpoints(path)
+
+
 def foreign(path: Path) -> None:
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE theirs (x)")
@@ -71,6 +102,7 @@ def of_format(number: int) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (of_format(0), "is a checkpoint store of format 0; this version reads 1"),
         (foreign, "is another program's database, not a checkpoint store"),
         (of_format(2), "is a checkpoint store of format 2; this version reads 1"),
         (lambda path: path.write_text("no database at all, but a text that is long enough " * 20), "cannot be read"),
