@@ -13,9 +13,9 @@ from reactivex import Observable, abc
 from rich.console import Console
 
 from streams import recordings
+from streams.checkpointed import watch_checkpointed
 from streams.doctor_command import doctor
 from streams.events import SessionEvent
-from streams.checkpointed import watch_checkpointed
 from streams.faults import Fault
 from streams.limit_option import Limits, limits_of
 from streams.limits import ContextLimits
