@@ -10,6 +10,7 @@ from reactivex import abc
 
 from operators.deadlines import Deadlines
 from operators.lift import Call, Operator, lift
+from operators.snapshots import Kept, decode, encode
 from operators.tombstones import Tombstones
 from streams import checks
 from streams.events import (
@@ -45,7 +46,11 @@ class Activity(msgspec.Struct, gc=False):
 class Expiry:
     """Passes events on and says which sessions have gone silent."""
 
+    version: Final = 1
+    """The format of what is kept: one more whenever an older snapshot would be read wrongly."""
+
     def __init__(self, ttl: float, busy_ttl: float) -> None:
+        self.name = type(self).__name__
         self.deadlines = Deadlines()
         self.states: dict[str, Activity] = {}
         self._ttl = ttl
@@ -100,6 +105,18 @@ class Expiry:
         self.states.clear()
         self._tombstones.clear()
         return ()
+
+    def snapshot(self) -> bytes:
+        """All that is kept. To be taken between two events."""
+        return encode(self.name, self.version, Kept(self.states, self._tombstones.kept()))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot; to be called before the first event."""
+        kept = decode(snapshot, self.name, self.version, Activity)
+        self.states.update(kept.states)
+        self._tombstones.restore(kept.gone)
+        for session_id, activity in self.states.items():
+            self.deadlines.set(session_id, self._deadline(activity))
 
     def _deadline(self, activity: Activity) -> float:
         occupied = activity.busy or activity.requests

@@ -1,11 +1,12 @@
 """A fold over sessions that know each other: what parents and children need beyond ``per_session``."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from operators.deadlines import Deadlines
 from operators.lift import Call
 from operators.session_tree import SessionTree
+from operators.snapshots import Kept, decode, encode, state_type
 from operators.tombstones import Tombstones
 from operators.turn import ACTIVE
 from streams.events import (
@@ -46,7 +47,11 @@ class FamilyFold(Generic[_State, _Out]):
     Everything but ``states`` can be made again from the events of ``SessionInfo``.
     """
 
+    version: ClassVar[int] = 1
+    """The format of the state: one more whenever an older snapshot would be read wrongly."""
+
     def __init__(self, report: Report) -> None:
+        self.name = type(self).__name__
         self.states: dict[str, _State] = {}
         self.deadlines = Deadlines()
         self.tree = SessionTree()
@@ -143,6 +148,35 @@ class FamilyFold(Generic[_State, _Out]):
         self.states.clear()
         self._tombstones.clear()
         return outputs
+
+    def snapshot(self) -> bytes:
+        """All that is kept. To be taken between two events."""
+        return encode(
+            self.name,
+            self.version,
+            Kept(
+                self.states,
+                self._tombstones.kept(),
+                self.tree.kept(),
+                self.requests,
+                tuple(self.waiting),
+            ),
+        )
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot; to be called before the first event.
+
+        Raises:
+            SnapshotRefused: It is not one of this fold, or of another format.
+        """
+        kept = decode(snapshot, self.name, self.version, state_type(self.start))
+        self.states.update(kept.states)
+        self._tombstones.restore(kept.gone)
+        self.tree.restore(kept.children)
+        self.requests.update(kept.requests)
+        self.waiting = dict.fromkeys(kept.waiting)
+        for session_id, state in self.states.items():
+            self.deadlines.set(session_id, self.deadline(state))
 
     def state_of(self, event: SessionEvent, now: float) -> _State | None:
         """The session's state, made if need be; None for a straggler and for events of no session."""

@@ -13,6 +13,7 @@ from operators.deadlines import Deadlines
 from streams.events import SessionEvent
 from streams.faults import Fault, Report, log_fault
 from streams.hub import Derived, EventHub, Follower
+from streams.memory import Memory
 from streams.schedulers import calling, daemon, seconds_of
 
 __all__ = ["Core", "Derived", "Operator", "lift"]
@@ -28,6 +29,8 @@ class Core(Protocol[_Out_co]):
     """A fold over the whole stream, with no Rx, lock, clock or thread in it."""
 
     deadlines: Deadlines
+    name: str
+    """What its snapshots are stored under."""
 
     def calls(self) -> Mapping[type[SessionEvent], "Call[_Out_co]"]:
         """What to call for which type of event; the nearest ancestor's call wins."""
@@ -39,6 +42,14 @@ class Core(Protocol[_Out_co]):
 
     def end(self, now: float) -> Iterable[_Out_co]:
         """The stream is over: what was pending."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """All that is kept, between two events."""
+        ...
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot, before the first event."""
         ...
 
 
@@ -67,14 +78,18 @@ def lift(
     def operator(source: Observable[SessionEvent]) -> Observable[_Out]:
         report = cast(Report, getattr(source, "report", log_fault))
         source_scheduler = cast(abc.SchedulerBase | None, getattr(source, "scheduler", None))
+        memory = cast(Memory | None, getattr(source, "memory", None))
 
         def subscribe(
             observer: abc.ObserverBase[_Out], subscribed: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             chosen = scheduler or _meant(subscribed) or source_scheduler or daemon()
-            return _Run(make_core(report), observer, chosen, report).start(source, subscribed)
+            core = make_core(report)
+            if memory is not None:
+                memory.enrol(core)
+            return _Run(core, observer, chosen, report).start(source, subscribed)
 
-        return Derived(subscribe, scheduler or source_scheduler, report)
+        return Derived(subscribe, scheduler or source_scheduler, report, memory)
 
     return operator
 
@@ -124,6 +139,8 @@ class _Run(Generic[_Out]):
         self._strand = hub.strand
         self._same_clock = hub.clock is self._scheduler
         following = hub.follow(cast(Follower, self))
+        if self._deadlines.earliest != self._armed:  # what was restored has deadlines already
+            self._strand.run(self._wake, None)
         connected = hub.draw(source, subscribed) if own else Disposable()
 
         def dispose() -> None:
@@ -190,6 +207,9 @@ class _Run(Generic[_Out]):
         if self._batch and not self._stopped:
             batch, self._batch = self._batch, []
             cast(EventHub, self._observer).on_batch(cast(list[SessionEvent], batch))
+
+    def _wake(self, _: None) -> None:
+        self.finish()
 
     def _arm(self) -> None:
         """Keep one timer, for the earliest deadline, and none while there is no deadline."""

@@ -7,6 +7,7 @@ from reactivex import abc
 
 from operators.deadlines import Deadlines
 from operators.lift import Call, Operator, lift
+from operators.snapshots import Kept, decode, encode, state_type
 from operators.tombstones import TOMBSTONE, Tombstones
 from streams.events import SessionCreated, SessionDeleted, SessionEvent, SessionExpired, StreamEvent
 from streams.faults import Fault, Report
@@ -32,6 +33,9 @@ class Logic(Generic[_State, _Out]):
     """The types of event to be called for; a base class stands for all below it. A ``StreamEvent``
     (``StreamGap``, ``LimitsChanged``, …) is handed to every live session. Any other event that names no
     session, such as a ``SessionError`` of the server itself, is nobody's and is not handed on."""
+
+    version: ClassVar[int] = 1
+    """The format of the state: one more whenever an older snapshot would be read wrongly."""
 
     def start(self, session_id: str, now: float) -> _State:
         """The state of a session that is heard of for the first time, or anew. Never None."""
@@ -67,7 +71,7 @@ class SessionFold(Generic[_State, _Out]):
         self.deadlines = Deadlines()
         self.tombstones = Tombstones(self.deadlines)
         self._logic = logic
-        self._name = type(logic).__name__
+        self.name = self._name = type(logic).__name__
         self._report = report
         self._on_event = logic.on_event
         timed = getattr(type(logic), "deadline", None) is not getattr(Logic, "deadline", None)
@@ -86,6 +90,23 @@ class SessionFold(Generic[_State, _Out]):
             SessionDeleted: self._deleted,
             SessionExpired: self._removed,
         }
+
+    def snapshot(self) -> bytes:
+        """All that is kept. To be taken between two events."""
+        return encode(self._name, self._logic.version, Kept(self.states, self.tombstones.kept()))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot; to be called before the first event.
+
+        Raises:
+            SnapshotRefused: It is not one of this logic, or of another format.
+        """
+        kept = decode(snapshot, self._name, self._logic.version, state_type(self._logic.start))
+        self.states.update(kept.states)
+        self.tombstones.restore(kept.gone)
+        if self._deadline is not None:
+            for session_id, state in self.states.items():
+                self.deadlines.set(session_id, self._deadline(state))
 
     def _make_fold(self) -> Call[_Out]:
         """Folds one wanted event: the hot path, as one function that looks up as little as it can."""

@@ -8,6 +8,7 @@ from reactivex import abc
 
 from operators.deadlines import Deadlines
 from operators.lift import Call, Operator, lift
+from operators.snapshots import Kept, decode, encode
 from operators.tombstones import Tombstones
 from streams.events import SessionCreated, SessionDeleted, SessionEvent, SessionExpired, SessionInfo
 
@@ -97,6 +98,16 @@ class SessionTree:
         """How many sessions are above."""
         return sum(1 for _ in self.ancestors(session_id))
 
+    def kept(self) -> dict[str, tuple[str, ...]]:
+        """Who started whom, by parent."""
+        return {parent_id: tuple(children) for parent_id, children in self._children.items()}
+
+    def restore(self, children: Mapping[str, Iterable[str]]) -> None:
+        """Put back what ``kept`` said."""
+        for parent_id, session_ids in children.items():
+            for session_id in session_ids:
+                self.link(session_id, parent_id)
+
     def _unlink(self, session_id: str, parent_id: str) -> None:
         siblings = self._children[parent_id]
         del siblings[session_id]
@@ -110,7 +121,11 @@ _NOT_SAID: Final = SessionNode("", "", "", 0, ())
 class TreeFold:
     """Says each session's place when it becomes known, and again when it changes."""
 
+    version: Final = 1
+    """The format of what is kept: one more whenever an older snapshot would be read wrongly."""
+
     def __init__(self) -> None:
+        self.name = type(self).__name__
         self.deadlines = Deadlines()
         self.states: dict[str, SessionNode] = {}
         self._tree = SessionTree()
@@ -133,6 +148,18 @@ class TreeFold:
         self.states.clear()
         self._tombstones.clear()
         return ()
+
+    def snapshot(self) -> bytes:
+        """All that is kept. To be taken between two events."""
+        kept = Kept(self.states, self._tombstones.kept(), self._tree.kept())
+        return encode(self.name, self.version, kept)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot; to be called before the first event."""
+        kept = decode(snapshot, self.name, self.version, SessionNode)
+        self.states.update(kept.states)
+        self._tombstones.restore(kept.gone)
+        self._tree.restore(kept.children)
 
     def _described(self, event: SessionEvent, now: float) -> Iterable[SessionNode]:
         if not isinstance(event, SessionInfo):

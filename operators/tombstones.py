@@ -1,5 +1,6 @@
 """Sessions that were deleted a moment ago: what still arrives of them must not bring them back."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from operators.deadlines import Deadlines
@@ -50,6 +51,16 @@ class Tombstones:
             self._deadlines.set(session_id, until)
         else:
             del self._until[session_id]
+
+    def kept(self) -> dict[str, float]:
+        """Until when each stands."""
+        return self._until
+
+    def restore(self, until: Mapping[str, float]) -> None:
+        """Put back what ``kept`` said."""
+        for session_id, end in until.items():
+            self._until[session_id] = end
+            self._deadlines.set(session_id, end)
 
     def clear(self) -> None:
         """The stream is over."""

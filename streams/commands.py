@@ -13,6 +13,7 @@ from reactivex import Observable, abc
 from rich.console import Console
 
 from streams import recordings
+from streams.checkpointed import watch_checkpointed
 from streams.doctor_command import doctor
 from streams.events import SessionEvent
 from streams.faults import Fault
@@ -111,6 +112,15 @@ def watch(
             "last answer. Without it, what would be done is shown.",
         ),
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a recording: commit what is derived, and how far it was read, into this SQLite "
+            "file, and go on from there. JSON lines, in virtual time.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Watch sessions: how full each context window is, warnings, and when to compact.
 
@@ -122,9 +132,12 @@ def watch(
         server = server_of(source, password, directory, everywhere=everywhere, wait=wait)
         if server is None:
             _only_of("a running server", source, compact=compact or None)
+            if checkpoint is not None:
+                _checkpointed(source, speed, yours, threshold, checkpoint)
+                return
             watched = _recording(source, _speed(speed, lines=lines), yours, threshold)
         else:
-            _only_of("a recording", source, speed=speed)
+            _only_of("a recording", source, speed=speed, checkpoint=checkpoint)
             watched = _running(server, yours, threshold, compact=compact)
         output = _lines() if lines else _screen(watched.name, threshold)
     watching = Watching(
@@ -137,6 +150,14 @@ def watch(
     )
     watching.run()
     _report_end(watching)
+
+
+def _checkpointed(
+    source: str, speed: float | None, limits: dict[str, int], threshold: float, path: Path
+) -> None:
+    if speed:
+        raise ValueError(f"--checkpoint plays in virtual time: speed must be 0, got {speed!r}")
+    watch_checkpointed(source, derivations(ContextLimits(limits), threshold=threshold), path)
 
 
 class _Watched(NamedTuple):

@@ -9,6 +9,7 @@ from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from streams.events import SessionEvent
 from streams.faults import Fault, Report, log_fault
+from streams.memory import Memory
 from streams.schedulers import daemon, seconds_of
 from streams.strand import Strand
 
@@ -64,8 +65,10 @@ class Derived(Observable[_Out_co]):
         subscribe: abc.Subscription[_Out_co],
         scheduler: abc.SchedulerBase | None,
         report: Report,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__(subscribe)
+        self.memory = memory
         self.scheduler = scheduler
         self.report = report
         self._start = subscribe
@@ -143,6 +146,8 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         source: Where events come from once ``connect()`` is called. None: publish with ``on_next``.
         scheduler: The clock of operators that are given none; by default the source's own
             (a replay has one), else ``streams.schedulers.daemon()``.
+        memory: What takes snapshots of the operators behind it and puts them back; by default the
+            source's own, if it has one.
 
     Attributes:
         errors: Every ``Fault`` of this hub's subscribers and operators, one after the other. It does not
@@ -157,8 +162,10 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
         source: Observable[SessionEvent] | None = None,
         *,
         scheduler: abc.SchedulerBase | None = None,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__()
+        self.memory: Memory | None = memory or getattr(source, "memory", None)
         self.scheduler: abc.SchedulerBase | None = scheduler or getattr(source, "scheduler", None)
         self.strand = Strand()
         self.clock: abc.SchedulerBase = self.scheduler or daemon()
@@ -251,7 +258,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
             calls = dict.fromkeys(types, observer.on_next)
             return self.attach(calls, observer.on_error, observer.on_completed)  # pyright: ignore[reportArgumentType]
 
-        return Derived(subscribe, self.scheduler, self.report)
+        return Derived(subscribe, self.scheduler, self.report, self.memory)
 
     def wants(self, *types: type[SessionEvent]) -> bool:
         """Whether anybody is subscribed to any of these types: a source need not ask for others."""
@@ -362,7 +369,7 @@ class Branch(EventHub):
     """Some of a hub's subscribers, who can be ended alone. What is published here goes to the hub."""
 
     def __init__(self, trunk: EventHub) -> None:
-        super().__init__(scheduler=trunk.scheduler)
+        super().__init__(scheduler=trunk.scheduler, memory=trunk.memory)
         self.strand = trunk.strand
         self.clock = trunk.clock
         self.errors = trunk.errors

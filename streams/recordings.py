@@ -63,22 +63,34 @@ class Recording:
         self.torn = 0
 
     def __iter__(self) -> Iterator[SessionEvent]:
+        return (event for event, _ in self.read(0))
+
+    def read(self, from_position: int) -> Iterator[tuple[SessionEvent, int]]:
+        """The events after a position, each with the position after it.
+
+        A position is a byte offset, of the text where the file is gzipped. It stays valid while the
+        file grows; a torn line at the end is before no position, so it is read again once it is whole.
+        """
         self.torn = 0
-        at = 0.0
+        at, position = 0.0, from_position
         with _open(self.path) as file:
+            if from_position:
+                file.seek(from_position)
             for number, text in enumerate(self._lines(file)):
+                position += len(text)
                 try:
                     line = _decode_line(text)
                 except (ValueError, RecursionError) as error:
-                    if number == 0 and not _begins_like_one(text):
+                    if position == len(text) and not _begins_like_one(text):
                         raise NotARecording(self._complaint(text)) from None
                     if text.endswith(b"\n"):
-                        yield MalformedEvent("", at, "", text, f"line {number + 1}: {error}")
+                        where = f"line {number + 1}" if not from_position else f"byte {position}"
+                        yield MalformedEvent("", at, "", text, f"{where}: {error}"), position
                     else:
                         self.torn = 1
                     continue
                 at = line.at
-                yield wire.decode(bytes(line.event), at)
+                yield wire.decode(bytes(line.event), at), position
 
     def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
         """Split at line feeds only: text may hold any other line break (T6)."""
