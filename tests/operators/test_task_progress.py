@@ -415,7 +415,9 @@ def test_an_answer_told_again_after_many_others_is_not_counted_twice() -> None:
     """U7: as after a reconnect, and in opencode's own late updates."""
     answers = [(float(n), assistant("c", f"m{n:02}", input=10, created=float(n))) for n in range(1, 41)]
     once = progress((0, C), *answers)[-1][1].tokens
-    again = progress((0, C), *answers, answers[0], answers[20], (50.0, tool("c", "c1", "bash", "running")))
+    again = progress(
+        (0, C), *answers, answers[0], answers[20], (50.0, tool("c", "c1", "bash", "running"))
+    )
     assert (once, again[-1][1].tokens) == (400, 400)
 
 
