@@ -184,7 +184,7 @@ class Connection:
         try:
             exchange = self._opened(INSTANCE, {"directory": directory} if directory else {})
         except NotFound as error:
-            raise NotOpencode(f"{self._transport.url} is no opencode server: {error}") from None
+            raise NotOpencode(f"neither of opencode's event streams is there: {error}") from None
         self._path = INSTANCE
         return exchange
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -96,28 +97,35 @@ def proxy(drive: Any) -> Iterator[ChaosProxy]:
     proxy.close()
 
 
+def step(number: int, tokens: int, gate: Gate | None = None) -> Answer:
+    """A step with a tool call, whose prompt had so many tokens.
+
+    The step after the one that filled the window has a gate: the turn may ask for it before the command
+    has asked for a summary, and waits there until it has, however slow the machine is.
+    """
+    call = Call("bash", {"command": f"echo {number}", "description": "say it"})
+    return Answer(f"Step {number}.", [call], input=tokens, gate=gate)
+
+
 def test_watch_compacts(
     drive: Any, proxy: ChaosProxy, model: ScriptedModel, command: Callable[..., Command]
 ) -> None:
     """C16: usage, one attempt, its end and its verdict; one summarize, and no history was fetched."""
-    calls = [Call("bash", {"command": "ls", "description": "list"})]
-    steps = [Answer(f"Step {n}.", calls, input=n) for n in (9_000, 12_000, 16_500)]
-    mark = model.plan("fills", *steps)
+    gate = Gate()
+    steps = [step(n, tokens) for n, tokens in enumerate((9_000, 12_000, 16_500))]
+    mark = model.plan("fills", *steps, step(3, 16_500, gate), Answer("Not compacted.", input=16_500))
     model.plan("", Answer("It goes on.", input=4_000))
     watching = command("watch", proxy.url, "--compact", "--json")
     watching.wait_for("connection", status="connected")
     session_id = drive.new_session()
-    drive.turn(session_id, f"Work {mark}", name="kestrel-small")
+    drive.prompt(session_id, f"Work {mark}", name="kestrel-small")
+    drive.fold.wait_for(lambda fold: fold.parts(session_id, "compaction"))
+    gate.open()
     effective = watching.wait_for("compact", state="effective")
     status, err = watching.end()
     assert (status, err) == (0, "")
-    assert [usage["tokens"] for usage in watching.of("context_usage") if usage["limit"]] == [
-        9_000,
-        12_000,
-        16_500,
-        None,
-        4_000,
-    ]
+    measured = [usage["tokens"] for usage in watching.of("context_usage") if usage["limit"]]
+    assert [tokens for tokens, _ in groupby(measured)] == [9_000, 12_000, 16_500, None, 4_000]
     assert [each["state"] for each in watching.of("compact")] == ["succeeded", "effective"]
     succeeded = watching.of("compact")[0]
     assert (succeeded["before"], effective["before"], effective["after"]) == (16_500, 16_500, 4_000)

@@ -1,11 +1,12 @@
 """Compaction by us, against opencode itself: the window fills, ``compact`` acts, the next sample is lower."""
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import pytest
 from chaos_proxy import ChaosProxy
-from scripted_model import Answer, Call, ScriptedModel
+from scripted_model import Answer, Call, Gate, ScriptedModel
 
 import operators as ops
 import streams
@@ -18,13 +19,10 @@ LIMIT = 20_000
 SMALL = {"name": "kestrel-small"}
 
 
-def step(number: int, tokens: int) -> Answer:
+def step(number: int, tokens: int, gate: Gate | None = None) -> Answer:
     """A step with a tool call, whose prompt had so many tokens."""
-    return Answer(
-        f"Step {number}.",
-        [Call("bash", {"command": f"echo {number}", "description": "say it"})],
-        input=tokens,
-    )
+    call = Call("bash", {"command": f"echo {number}", "description": "say it"})
+    return Answer(f"Step {number}.", [call], input=tokens, gate=gate)
 
 
 @pytest.fixture
@@ -59,15 +57,20 @@ def test_a_window_that_fills_amid_a_turn(
 ) -> None:
     """C6, C12: compacted between two steps; the turn goes on by itself, and the next sample is lower."""
     events, usages, outcomes = compacting(asked_of)
-    mark = model.plan("fills", *(step(n, tokens) for n, tokens in enumerate((9_000, 12_000, 16_500))))
+    gate = Gate()  # the turn may come to the step after the last before the summary is asked for
+    steps = [step(n, tokens) for n, tokens in enumerate((9_000, 12_000, 16_500))]
+    mark = model.plan("fills", *steps, step(3, 16_500, gate), Answer("Not compacted.", input=16_500))
     model.plan("", Answer("It goes on, with room to work.", input=4_000))
     session_id = drive.new_session()
-    drive.turn(session_id, f"Work {mark}", **SMALL)
+    drive.prompt(session_id, f"Work {mark}", **SMALL)
+    drive.fold.wait_for(lambda fold: fold.parts(session_id, "compaction"))
+    gate.open()
     until(lambda: any(outcome.state == "effective" for outcome in outcomes))
     assert [outcome.state for outcome in outcomes] == ["succeeded", "effective"]
     before, after = outcomes[-1].before, outcomes[-1].after
     assert (before, after) == (16_500, 4_000)
-    assert [usage.tokens for usage in usages] == [9_000, 12_000, 16_500, None, 4_000]
+    measured = [tokens for tokens, _ in groupby(usage.tokens for usage in usages)]
+    assert measured == [9_000, 12_000, 16_500, None, 4_000]
     assert drive.fold.count(ev.SessionCompacted) == 1
     summaries = [request for request in model.requests if request.kind == "summary"]
     assert len(summaries) == 1

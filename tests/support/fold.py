@@ -45,12 +45,16 @@ class Fold:
 
     def tools(self, session_id: str) -> dict[str, str]:
         """Each tool call of a session, and its status."""
-        return {
-            part["id"]: part["state"]["status"]
+        return {part["id"]: part["state"]["status"] for part in self.parts(session_id, "tool")}
+
+    def parts(self, session_id: str, kind: str) -> list[dict[str, Any]]:
+        """The parts of a session of one type, such as ``compaction``: a summary has been asked for."""
+        return [
+            part
             for message in self.messages.get(session_id, {}).values()
             for part in message["parts"].values()
-            if part["type"] == "tool"
-        }
+            if part["type"] == kind
+        ]
 
     def history(self, session_id: str) -> list[dict[str, Any]]:
         """As ``GET /session/{id}/message`` answers."""
