@@ -12,7 +12,7 @@ import os
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -37,6 +37,7 @@ SETTINGS = settings(
     stateful_step_count=80 if LONG else 50,
     deadline=None,
     derandomize=not LONG,
+    phases=tuple(Phase) if LONG else (Phase.explicit, Phase.generate),  # to shrink takes minutes
     database=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -63,7 +64,7 @@ class History:
     def add(self, session_id: str, parent_id: str) -> None:
         self.sessions[session_id] = {
             "parent": parent_id, "messages": [], "spent": {}, "calls": {}, "todos": None, "revert": "",
-            "asked": set(), "open": set(), "resting": False, "log": [],
+            "asked": set(), "open": set(), "resting": False, "unsure": False, "log": [],
         }  # fmt: skip
 
     def measured(self, session_id: str) -> tuple[str, int] | None:
@@ -137,9 +138,9 @@ class History:
         return sorted([*((each["id"], each["finish"]) for each in messages), *texts, *calls])
 
     def works(self, session_id: str) -> bool:
-        """Whether a session, or one below it, may be at work."""
-        below = self.children(session_id)
-        return not self.sessions[session_id]["resting"] or any(map(self.works, below))
+        """Whether a session, or one below it, is known to be at work: a gap may have hidden its end."""
+        session, below = self.sessions[session_id], self.children(session_id)
+        return not (session["resting"] or session["unsure"]) or any(map(self.works, below))
 
     def waits(self, session_id: str) -> bool:
         """Whether a human is asked by a session, or by one below it."""
@@ -458,7 +459,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(data=st.data(), twice=st.booleans())
     def rest(self, data: st.DataObject, twice: bool) -> None:
         session_id, session = self.pick(data)
-        session["resting"] = True
+        session["resting"], session["unsure"] = True, False
         session["open"].clear()  # an aborted turn drops its requests without a word
         self.say(say.idle(session_id), twice=twice)
 
@@ -514,6 +515,7 @@ class Sessions(RuleBasedStateMachine):
         for session_id in self.history.sessions:
             self.log(session_id, "gap")
             self.history.sessions[session_id]["open"].clear()
+            self.history.sessions[session_id]["unsure"] = True
         self.say(ev.StreamGap(since=self.now), ev.StreamConnected())
 
     @precondition(lambda self: self.history.sessions)
