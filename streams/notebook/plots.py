@@ -31,6 +31,9 @@ STATES: Final = {
 }
 """Colours of the states that last; a task that has ended is drawn up to its end."""
 
+ROOM_FOR_A_WORD: Final = 0.08
+"""Fraction of a chart's width that the name of a state takes."""
+
 LIMIT_COLOUR: Final = "#444444"
 TIME_AXIS: Final = alt.Axis(format="%H:%M:%S", labelOverlap=True)
 WIDTH: Final = 640
@@ -210,8 +213,8 @@ def plot_tasks(
         title: The plot's title.
 
     Returns:
-        An altair chart: a row per task, a bar per state it was in, coloured by the state, with the tool
-        calls so far in its tooltip; tool calls are ticks, stalls are triangles.
+        An altair chart: a row per task, a bar per state it was in, coloured by the state and, where there
+        is room, with its name below; tool calls are ticks, stalls are triangles.
 
     Raises:
         ValueError: There are no values.
@@ -234,6 +237,11 @@ def plot_tasks(
             tooltip=["task:N", "state:N", "tool calls:Q", "last tool:N", "tokens:Q"],
         )
     )
+    labels = (
+        alt.Chart(_data(_labels(tasks, names)))
+        .mark_text(align="left", fontSize=9, dy=14, color="#333333")
+        .encode(x="from:T", y=y, text="state:N")
+    )
     ticks = (
         alt.Chart(_data([_tick(each, names) for each in tool_starts(tasks)]))
         .mark_tick(color="#000000", thickness=1.5, height=16)
@@ -244,7 +252,7 @@ def plot_tasks(
         .mark_point(shape="triangle-down", size=90, filled=True, opacity=1, color="#D55E00", yOffset=-14)
         .encode(x="at:T", y=y, tooltip=["task:N", "stall:N", "age:Q"])
     )
-    chart = _layered([bars, ticks, marks], title)
+    chart = _layered([bars, labels, ticks, marks], title)
     return chart.properties(height=max(80, ROW_HEIGHT * len(names)))
 
 
@@ -252,6 +260,15 @@ def _bar(stretch: Stretch, names: dict[str, str]) -> Row:
     times = {"from": _time(stretch.begin), "to": _time(stretch.end)}
     task = stretch.task
     return {"task": names[task.session_id], "state": stretch.state} | times | _counts(task)
+
+
+def _labels(tasks: list[TaskProgress], names: dict[str, str]) -> list[Row]:
+    """The bars that are wide enough for a word: who cannot tell the colours apart reads the state."""
+    drawn = list(stretches(tasks))
+    if not drawn:
+        return []
+    width = max(each.end for each in drawn) - min(each.begin for each in drawn)
+    return [_bar(each, names) for each in drawn if each.end - each.begin >= width * ROOM_FOR_A_WORD]
 
 
 def _tick(task: TaskProgress, names: dict[str, str]) -> Row:

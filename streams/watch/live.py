@@ -32,6 +32,9 @@ __all__ = ["Compacting", "Live"]
 LONGEST_SUMMARY: Final = 360.0
 """Seconds: the time-out and the ceiling of ``compact``, which decides what a late answer means."""
 
+LONGEST_WAIT_FOR_LIMITS: Final = 60.0
+"""Seconds: a server takes long to start on a busy machine, and without limits nothing is compacted."""
+
 
 class _Turn(msgspec.Struct):
     """Whether a session's turn goes on after its last answer."""
@@ -143,7 +146,8 @@ class Live:
             return LimitsChanged("", seconds())
 
         seconds = seconds_of(hub.clock)
-        return self._client.providers().pipe(rx.map(learn), rx.catch(failed))
+        told = self._client.providers(timeout=LONGEST_WAIT_FOR_LIMITS)
+        return told.pipe(rx.map(learn), rx.catch(failed))
 
     def _find(self, provider_id: str, model_id: str) -> int | None:
         told = self._told

@@ -129,6 +129,9 @@ def test_tasks_as_a_gantt_chart() -> None:
         ("Look (…a)", "running", "00:00:06", "00:00:08"),
     ]
     assert [(row["task"], row["tool"]) for row in rows(chart, "tick")] == [("Look (…a)", "bash")]
+    named = {row["state"] for row in rows(chart, "text")}
+    assert named  # where there is room: not by colour alone
+    assert named <= {row["state"] for row in rows(chart, "bar")}
 
 
 def test_tasks_of_one_name_are_two_rows_and_a_new_name_is_no_new_row() -> None:
