@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import signal
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,10 @@ from streams import recordings
 from streams.events import SessionEvent
 
 RECORDINGS = Path(__file__).parent / "recordings"
+
+# Whoever was started in the background ignores Ctrl-C, and so do the processes it starts; the commands
+# that are tested with Ctrl-C must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Recorded:
