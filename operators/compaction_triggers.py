@@ -1,9 +1,9 @@
 """When a session should be compacted before its context window overflows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from math import floor, inf
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 from reactivex import abc
@@ -110,7 +110,7 @@ class Pressure:
         """Fold one event; says what to decide on, if anything."""
         match event:
             case PartUpdated():
-                return _part(state, event.part, now)
+                return take_part(state, event.part, now)
             case ToolExecuteAfter():
                 state.pending.settled(event.call_id, "", len(event.output))
                 return "tool"
@@ -222,11 +222,28 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
     def start(self, session_id: str, now: float) -> TriggerState:
         return TriggerState(session_id=session_id)
 
+    def call_for(
+        self, kind: type[SessionEvent]
+    ) -> Callable[[TriggerState, Any, float], Iterable[CompactionTrigger | Fault]]:
+        return self._on_part if kind is PartUpdated else self.on_event
+
     def on_event(
         self, state: TriggerState, event: SessionEvent, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
         cause = self._pressure.take(state, event, now)
-        if cause is None or is_compacting(state, now):
+        return () if cause is None else self._consider(state, cause, now)
+
+    def _on_part(
+        self, state: TriggerState, event: PartUpdated, now: float
+    ) -> Iterable[CompactionTrigger | Fault]:
+        """Most parts settle nothing."""
+        cause = take_part(state, event.part, now)
+        return () if cause is None else self._consider(state, cause, now)
+
+    def _consider(
+        self, state: TriggerState, cause: Cause, now: float
+    ) -> Iterable[CompactionTrigger | Fault]:
+        if not state.samples or is_compacting(state, now):
             return ()
         if self._pace.is_cooling(state, now) or self._pace.is_used_up(state, now):
             return ()
@@ -235,8 +252,6 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
     def _decide(
         self, state: TriggerState, cause: Cause, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
-        if not state.samples:
-            return ()
         reading, faults = self._pressure.read(state, now)
         trigger = self._pressure.find(state, cause, now, reading)
         if trigger is None:
@@ -255,7 +270,8 @@ def threshold_tokens(threshold: float, limit: int) -> int:
     return max(1, floor(threshold * limit + 1e-9))
 
 
-def _part(state: TriggerState, part: Part, now: float) -> Cause | None:
+def take_part(state: TriggerState, part: Part, now: float) -> Cause | None:
+    """A compaction begins, or a tool call is settled: which is something to decide on."""
     if part.type == "compaction" and part.message_id != state.compaction_message:
         state.compaction_message = part.message_id
         state.compacting = now

@@ -11,7 +11,15 @@ from typing import Final, Literal
 import msgspec
 
 from operators.sparse import put, sparse
-from operators.tool_states import exit_code, json_of, key_of, known_input, last_word, output_of, reason_of
+from operators.tool_states import (
+    exit_code,
+    json_of,
+    key_of,
+    known_input,
+    last_word,
+    output_size,
+    reason_of,
+)
 from streams.events import Part, ToolExecuteAfter, ToolExecuteBefore, ToolState
 
 __all__ = ["Call", "CallsState", "Outcome", "Settled"]
@@ -191,9 +199,7 @@ def _spoken(
     times = said.time
     if times.start is not None and times.end is not None:
         duration = (times.end - times.start) / 1000
-    output = output_of(said)
-    size = None if output is None else len(output)
-    return [Settled(call, outcome, duration, corrects, size, exit_code(said), error)]
+    return [Settled(call, outcome, duration, corrects, output_size(said), exit_code(said), error)]
 
 
 def _remember(state: CallsState, key: str, call: Call | None) -> None:

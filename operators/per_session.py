@@ -1,7 +1,7 @@
 """The kernel: a fold per session, written in plain Python, lifted into Rx by one function."""
 
-from collections.abc import Iterable, Mapping
-from typing import ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
 
 from reactivex import abc
 
@@ -16,6 +16,7 @@ __all__ = ["TOMBSTONE", "Logic", "SessionFold", "per_session"]
 
 _State = TypeVar("_State")
 _Out = TypeVar("_Out")
+_Take = Callable[[_State, Any, float], Iterable[_Out | Fault] | None]
 
 
 class Logic(Generic[_State, _Out]):
@@ -37,6 +38,10 @@ class Logic(Generic[_State, _Out]):
     version: ClassVar[int] = 1
     """The format of the state: one more whenever an older snapshot would be read wrongly."""
 
+    postpones: ClassVar[tuple[type[SessionEvent], ...]] = ()
+    """Types of event that never bring a deadline forward: after them ``deadline`` is not asked again
+    while one stands."""
+
     def start(self, session_id: str, now: float) -> _State:
         """The state of a session that is heard of for the first time, or anew. Never None."""
         raise NotImplementedError
@@ -44,6 +49,11 @@ class Logic(Generic[_State, _Out]):
     def on_event(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out | Fault]:
         """Take one event in. It is the hot path: return ``()`` when there is nothing to say."""
         raise NotImplementedError
+
+    def call_for(self, kind: type[SessionEvent]) -> "_Take[_State, _Out]":
+        """What takes in the events of one type: ``on_event``, unless overridden to spare the most
+        frequent ones a look at what they are."""
+        return self.on_event
 
     def deadline(self, state: _State) -> float | None:
         """When ``on_timer`` is to be called, or None. Asked after every event and timer."""
@@ -73,14 +83,13 @@ class SessionFold(Generic[_State, _Out]):
         self._logic = logic
         self.name = self._name = type(logic).__name__
         self._report = report
-        self._on_event = logic.on_event
         timed = getattr(type(logic), "deadline", None) is not getattr(Logic, "deadline", None)
         self._deadline = logic.deadline if timed else None
-        self.on_event = self._make_fold()
+        self.on_event = self._make_fold(SessionEvent)
 
     def calls(self) -> Mapping[type[SessionEvent], Call[_Out]]:
         wanted: dict[type[SessionEvent], Call[_Out]] = {
-            kind: self._broadcast if issubclass(kind, StreamEvent) else self.on_event
+            kind: self._broadcast if issubclass(kind, StreamEvent) else self._make_fold(kind)
             for kind in self._logic.wants
         }
         if SessionEvent in wanted:
@@ -108,9 +117,10 @@ class SessionFold(Generic[_State, _Out]):
             for session_id, state in self.states.items():
                 self.deadlines.set(session_id, self._deadline(state))
 
-    def _make_fold(self) -> Call[_Out]:
+    def _make_fold(self, kind: type[SessionEvent]) -> Call[_Out]:
         """Folds one wanted event: the hot path, as one function that looks up as little as it can."""
-        logic, get, start, settle = self._on_event, self.states.get, self._start, self._settle
+        take, postpones = self._logic.call_for(kind), kind in self._logic.postpones
+        get, start, settle = self.states.get, self._start, self._settle
         deadline, set_deadline, armed = self._deadline, self.deadlines.set, self.deadlines.armed
 
         def fold(event: SessionEvent, now: float) -> Iterable[_Out]:
@@ -120,9 +130,9 @@ class SessionFold(Generic[_State, _Out]):
                 return ()
             outputs: Iterable[_Out] = ()
             try:
-                if said := logic(state, event, now):
+                if said := take(state, event, now):
                     settle(said, outputs := [])
-                if deadline is not None:
+                if deadline is not None and not (postpones and session_id in armed):
                     at, known = deadline(state), armed.get(session_id)
                     if at != known and (at is None or known is None or at < known):
                         set_deadline(session_id, at)
@@ -206,7 +216,7 @@ class SessionFold(Generic[_State, _Out]):
         outputs: list[_Out] = []
         for session_id, state in list(self.states.items()):
             try:
-                self._settle(self._on_event(state, event, now), outputs)
+                self._settle(self._logic.on_event(state, event, now), outputs)
                 if self._deadline is not None:
                     self.deadlines.set(session_id, self._deadline(state))
             except Exception as error:

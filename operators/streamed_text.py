@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["StreamedText", "TextView", "order_of", "quoted"]
+__all__ = ["FOLD", "StreamedText", "TextView", "order_of", "quoted"]
 
 FOLD: Final = 256
 """Pieces that are gathered before they become one chunk."""
@@ -70,18 +70,11 @@ class StreamedText(msgspec.Struct, gc=False):
     count: int = 0
     """How many are."""
     pieces: list[_Piece] = []
+    """The rest, each with the id of its event. Whoever appends the ``FOLD``-th calls ``fold``."""
 
     def __len__(self) -> int:
         """How many pieces were taken."""
         return self.count + len(self.pieces)
-
-    def add(self, event_id: str, piece: str, now: float, cap: int | None) -> None:
-        """Take one piece. It is the hot path: what is wrong with it is seen to later."""
-        self.touched = now
-        pieces = self.pieces
-        pieces.append((event_id, piece))
-        if len(pieces) >= FOLD:
-            self._fold(cap)
 
     def snapshot_came(self, event_id: str) -> None:
         """The part was sent whole: what came before is in it, what was sent after it is not."""
@@ -98,13 +91,13 @@ class StreamedText(msgspec.Struct, gc=False):
 
     def view(self, cap: int | None) -> TextView:
         """The text as it is now."""
-        self._fold(cap)
+        self.fold(cap)
         tail, cut = _fitted("".join(piece for _, piece in self.pieces), self._room(cap))
         if cut := cut + self.cut:
             tail += quoted(f"… [{cut} characters cut]")[1:-1]
         return TextView(self.chunks, len(self.chunks), tail)
 
-    def _fold(self, cap: int | None) -> None:
+    def fold(self, cap: int | None) -> None:
         """Make a chunk of all pieces but the last few, among which a late one may belong."""
         self._put_in_order()
         folded, self.pieces = self.pieces[:-REORDERED], self.pieces[-REORDERED:]

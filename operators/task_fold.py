@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Generic, TypeVar, cast
 
 from operators.family import FamilyFold
+from operators.lift import Call
 from operators.sparse import put
 from operators.task_counts import TaskCounts, TaskState
 from operators.task_state import ABORT, TERMINAL, TRANSIENT, Task, child_of
@@ -48,7 +49,7 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
         self,
     ) -> Mapping[type[SessionEvent], Callable[[_State, SessionEvent, float], Iterable[_Out]]]:
         return {
-            PartDelta: self._delta,
+            PartDelta: self._begun_by_delta,
             PartUpdated: self._part,
             MessageUpdated: self._answer,
             SessionStatus: self._status,
@@ -56,6 +57,20 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
             SessionError: self._error,
             SessionInfo: self._described,
         }
+
+    def calls(self) -> Mapping[type[SessionEvent], Call[_Out]]:
+        calls = super().calls()
+        get, otherwise = self.states.get, calls[PartDelta]
+
+        def delta(event: SessionEvent, now: float) -> Iterable[_Out]:
+            """To a session at work, as nearly always, a piece of text brings no news and no deadline."""
+            state = get(event.session_id)
+            if state is None or not state.active:
+                return otherwise(event, now)
+            state.take_delta(cast(PartDelta, event), now)
+            return ()
+
+        return {**calls, PartDelta: delta}
 
     @abstractmethod
     def say(self, state: _State, now: float) -> Iterable[_Out]:
@@ -140,10 +155,9 @@ class TaskFold(FamilyFold[_State, _Out], Generic[_State, _Out]):
 
     # --- events -------------------------------------------------------------------------------------
 
-    def _delta(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
-        was_active = state.active
+    def _begun_by_delta(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         state.take_delta(cast(PartDelta, event), now)
-        return () if was_active else [*self._settle(state, now), *self.say(state, now)]
+        return [*self._settle(state, now), *self.say(state, now)]
 
     def _part(self, state: _State, event: SessionEvent, now: float) -> Iterable[_Out]:
         update = cast(PartUpdated, event)

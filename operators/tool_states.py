@@ -14,6 +14,7 @@ __all__ = [
     "known_input",
     "last_word",
     "output_of",
+    "output_size",
     "reason_of",
 ]
 
@@ -93,6 +94,15 @@ def output_of(state: ToolState) -> str | None:
     if output is None:
         return None
     return _text(output) if output.startswith(b'"') else output.decode()
+
+
+def output_size(state: ToolState) -> int | None:
+    """Characters of the output; None when there is none. Plain text is measured without being read."""
+    json = bytes(state.output)
+    if json.startswith(b'"') and json.isascii() and b"\\" not in json:
+        return len(json) - 2
+    output = output_of(state)
+    return None if output is None else len(output)
 
 
 def exit_code(state: ToolState) -> int | None:

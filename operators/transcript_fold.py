@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from operators.sparse import put
-from operators.streamed_text import StreamedText, order_of
+from operators.streamed_text import FOLD, StreamedText, order_of
 from operators.transcript import LAST
 from operators.transcript_entry import TranscriptEntry
 from operators.transcript_heard import Heard, body_of, heard_message, heard_part
@@ -63,7 +63,10 @@ class TranscriptFold:
             text = self._text_of(state, event, now)
             if text is None:
                 return
-        text.add(event.event_id, event.delta, now, self._cap)
+        text.touched = now
+        text.pieces.append((event.event_id, event.delta))
+        if len(text.pieces) >= FOLD:
+            text.fold(self._cap)
         if not text.waits:
             state.grown[state.last] = None
             state.touched = now
@@ -211,8 +214,7 @@ def _is_removed(state: TranscriptState, key: str) -> bool:
 
 def _is_stale(known: TranscriptEntry, heard: TranscriptEntry) -> bool:
     """Whether it is older than what is known, or the same event again."""
-    order = order_of(heard.event_id)
-    if order and order <= order_of(known.event_id):
+    if heard.event_id <= known.event_id and order_of(heard.event_id) and order_of(known.event_id):
         return True
     return known.settled and not heard.settled
 

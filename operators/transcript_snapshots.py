@@ -1,8 +1,8 @@
 """Each session's transcript, kept up to date from its events."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from reactivex import abc
@@ -103,8 +103,17 @@ class TranscriptSnapshotsLogic(Logic[TranscriptState, TranscriptSnapshot]):
         self._quiet = quiet
         self._at_most = at_most
 
+    postpones: ClassVar[tuple[type[SessionEvent], ...]] = (PartDelta,)
+
     def start(self, session_id: str, now: float) -> TranscriptState:
         return TranscriptState(session_id)
+
+    def call_for(
+        self, kind: type[SessionEvent]
+    ) -> Callable[[TranscriptState, Any, float], Iterable[TranscriptSnapshot] | None]:
+        if kind is PartDelta:
+            return self._fold.take_delta
+        return self._fold.take_part if kind is PartUpdated else self.on_event
 
     def on_event(
         self, state: TranscriptState, event: SessionEvent, now: float

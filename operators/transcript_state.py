@@ -66,6 +66,8 @@ class TranscriptState(msgspec.Struct, gc=False):
 
     def key(self, message_id: str, part_id: str = "") -> str:
         """The place of a message, or of a part of it."""
+        if _sorts(message_id, "msg_") and _sorts(part_id, "prt_"):  # nearly always
+            return f"{message_id}\0{part_id}"
         return f"{self._order(message_id, 'msg_', '')}\0{self._order(part_id, 'prt_', message_id)}"
 
     def _order(self, name: str, prefix: str, within: str) -> str:

@@ -60,6 +60,8 @@ _EVENTS: Final = frozenset(ev.KINDS)
 _DELTA: Final = ev.PartDelta
 _TYPE: Final = b'"type":"'
 _TYPE_OF_DELTA: Final = b'message.part.delta"'
+_DELTA_TYPE: Final = _TYPE + _TYPE_OF_DELTA
+_AFTER_ID: Final = len(b'{"id":"",') + 30
 _OURS: Final = b'{"@kind"'
 _PAIRED: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES: Final = re.compile(_PAIRED + rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
@@ -126,6 +128,8 @@ def is_delta(payload: bytes) -> bool:
 
     The first type in it is its own, since it comes before whatever has others; an envelope has none.
     """
+    if payload.startswith(_DELTA_TYPE, _AFTER_ID):  # nearly always: behind an id as opencode makes them
+        return True
     return payload.startswith(_TYPE_OF_DELTA, payload.find(_TYPE) + len(_TYPE))
 
 

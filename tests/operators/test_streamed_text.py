@@ -10,6 +10,12 @@ from hypothesis import strategies as st
 from operators.streamed_text import FOLD, StreamedText, TextView, order_of, quoted
 
 
+def add(text: StreamedText, event_id: str, piece: str, cap: int | None = None) -> None:
+    text.pieces.append((event_id, piece))
+    if len(text.pieces) >= FOLD:
+        text.fold(cap)
+
+
 def event(number: int) -> str:
     """An event id as opencode makes them."""
     return f"evt_{number:026}"
@@ -25,7 +31,7 @@ def test_pieces_in_order() -> None:
     """Pieces follow what the part's snapshot said."""
     text = StreamedText()
     for piece in ("b", "c", "d"):
-        text.add("", piece, 1.0, None)
+        add(text, "", piece)
     assert told(text, "a") == "abcd"
 
 
@@ -33,17 +39,17 @@ def test_pieces_reordered_within_a_few() -> None:
     """T11: pieces that carry event ids are put in their order."""
     text = StreamedText()
     for number in (1, 3, 2, 5, 4):
-        text.add(event(number), str(number), 1.0, None)
+        add(text, event(number), str(number))
     assert told(text) == "12345"
 
 
 def test_a_late_piece_is_put_in_after_a_view() -> None:
     """T11: a snapshot between two pieces that were swapped does not lose the late one."""
     text = StreamedText()
-    text.add(event(1), "1", 1.0, None)
-    text.add(event(3), "3", 1.0, None)
+    add(text, event(1), "1")
+    add(text, event(3), "3")
     assert told(text) == "13"
-    text.add(event(2), "2", 1.0, None)
+    add(text, event(2), "2")
     assert told(text) == "123"
 
 
@@ -51,7 +57,7 @@ def test_a_repeated_piece_counts_once() -> None:
     """T11, S4: the same event twice, at once or later."""
     text = StreamedText()
     for number in (1, 1, 2, 1, 2, 3):
-        text.add(event(number), str(number), 1.0, None)
+        add(text, event(number), str(number))
     assert told(text) == "123"
 
 
@@ -59,8 +65,8 @@ def test_a_piece_that_is_too_late_is_refused() -> None:
     """What is older than all that was folded cannot be told from a repeated one: the part will say."""
     text = StreamedText()
     for number in range(10, 10 + FOLD + 1):
-        text.add(event(number), "x", 1.0, None)
-    text.add(event(1), "late", 1.0, None)
+        add(text, event(number), "x")
+    add(text, event(1), "late")
     assert told(text) == "x" * (FOLD + 1)
 
 
@@ -69,15 +75,15 @@ def test_pieces_without_an_order_keep_that_of_arrival() -> None:
     assert order_of("0b8e-uuid") == ""
     text = StreamedText()
     for name, piece in (("z", "1"), ("a", "2"), ("z", "3")):
-        text.add(name, piece, 1.0, None)
+        add(text, name, piece)
     assert told(text) == "123"
 
 
 def test_a_snapshot_supersedes_what_came_before_it() -> None:
     """T11: the part's snapshot is a barrier; what carries a later id stays."""
     text = StreamedText()
-    text.add(event(1), "old", 1.0, None)
-    text.add(event(3), "new", 1.0, None)
+    add(text, event(1), "old")
+    add(text, event(3), "new")
     text.snapshot_came(event(2))
     assert told(text, "base ") == "base new"
 
@@ -86,12 +92,12 @@ def test_views_share_and_never_change() -> None:
     """A view stays what it was, whatever is added or superseded after it."""
     text = StreamedText()
     for number in range(FOLD * 2):
-        text.add("", f"{number} ", 1.0, None)
+        add(text, "", f"{number} ")
     text.start_with(b'""', None)
     early = text.view(None)
     before = early.json()
     for number in range(FOLD * 2):
-        text.add("", f"{number} ", 1.0, None)
+        add(text, "", f"{number} ")
     late = text.view(None)
     text.snapshot_came("")
     assert early.json() == before
@@ -104,8 +110,8 @@ def test_views_of_the_same_text_are_equal() -> None:
     """However it was put together, and after it was stored."""
     texts = [StreamedText(), StreamedText()]
     for number in range(FOLD * 2):
-        texts[0].add("", "ab", 1.0, None)
-        texts[1].add("", "abab"[: 4 * (number % 2)], 1.0, None)
+        add(texts[0], "", "ab")
+        add(texts[1], "", "abab"[: 4 * (number % 2)])
         if number % 10 == 0:
             told(texts[1])
     views = []
@@ -115,7 +121,7 @@ def test_views_of_the_same_text_are_equal() -> None:
     assert views[0] == views[1]
     assert views[0] == texts[0].view(None)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(views[0]), type=TextView) == views[0]
-    texts[0].add("", "c", 1.0, None)
+    add(texts[0], "", "c")
     assert texts[0].view(None) not in views
     assert views[0] != "abab"
 
@@ -124,7 +130,7 @@ def test_views_of_the_same_text_are_equal() -> None:
 def test_any_text_survives(piece: str) -> None:
     """T6: whatever is in it; a lone surrogate, which UTF-8 has not, becomes U+FFFD."""
     text = StreamedText()
-    text.add("", piece, 1.0, None)
+    add(text, "", piece)
     assert told(text) == piece.replace("\ud800", "\ufffd")
 
 
@@ -132,7 +138,7 @@ def test_a_cap_cuts_with_a_mark_and_leaves_no_hole() -> None:
     """T12: beyond the cap pieces are counted; a short one does not slip in after a long one."""
     text = StreamedText()
     for piece in ("a" * 90, "b" * 20, "c"):
-        text.add("", piece, 1.0, 100)
+        add(text, "", piece, 100)
     assert told(text, cap=100) == "a" * 90 + "b" * 10 + "… [11 characters cut]"
 
 
@@ -141,7 +147,7 @@ def test_a_cap_leaves_no_hole_between_chunks() -> None:
     text = StreamedText()
     for piece in ("a" * 98, "🙂🙂", "c"):
         for each in (piece, *[""] * 8):
-            text.add("", each, 1.0, 100)
+            add(text, "", each, 100)
         seen = told(text, cap=100)
     assert seen == "a" * 98 + "… [3 characters cut]"
 
@@ -150,7 +156,7 @@ def test_a_cap_never_cuts_within_a_character() -> None:
     """Neither an escape nor a character of several bytes is halved."""
     for cap in range(1, 30):
         text = StreamedText()
-        text.add("", '"ß"🙂\n', 1.0, cap)
+        add(text, "", '"ß"🙂\n', cap)
         assert told(text, cap=cap).partition("…")[0] in ["", '"', '"ß', '"ß"', '"ß"🙂', '"ß"🙂\n']
 
 
@@ -159,7 +165,7 @@ def test_any_order_within_a_few_gives_the_text(order: list[int], seen: int) -> N
     """T11: eight pieces, in any order, with a view after any of them, end in the right text."""
     text = StreamedText()
     for count, number in enumerate(order):
-        text.add(event(number + 1), str(number), 1.0, None)
+        add(text, event(number + 1), str(number))
         if count == seen:
             told(text)
     assert told(text) == "01234567"
