@@ -89,6 +89,8 @@ class TranscriptFile:
     def take(self, snapshot: TranscriptSnapshot) -> None:
         """A snapshot to bring the file up to date with. One older than the newest adds nothing."""
         newest = self._snapshot
+        if newest is not None and snapshot.version > newest.version + 1:
+            self._looked = False  # what changed between the two was told to another writer
         if newest is None or (newest.at, newest.version) <= (snapshot.at, snapshot.version):
             self._snapshot = snapshot
             self._resting = snapshot.resting

@@ -320,6 +320,16 @@ def test_many_threads_and_two_stores(tmp_path: Path) -> None:
     assert names(tmp_path) == ["s.jsonl"]
 
 
+def test_what_a_skipped_version_brought_is_not_left_out(tmp_path: Path) -> None:
+    """T7: a store that was not given one of the versions writes its entries with the next, in order."""
+    events = [(9 * number, event) for number in range(3) for event in prompt(number)]
+    first, _, third = outputs(ops.transcript_snapshots(), events)
+    store = TranscriptStore(tmp_path)
+    store.write(first)
+    store.write(third)
+    assert said(store) == ["say 0", "say 1", "say 2"]
+
+
 def test_an_older_snapshot_takes_nothing_back(tmp_path: Path) -> None:
     """T7: two snapshots, delivered in the wrong order."""
     first, second = outputs(ops.transcript_snapshots(), [(0, prompt(1)[1]), (9, prompt(2)[1])])
