@@ -124,6 +124,7 @@ _Said = Iterable[CompactionOutcome | Begin[CompactionTrigger] | Release | Fault]
 class CompactLogic(Logic[CompactState, CompactionOutcome | Begin[CompactionTrigger] | Release]):
     """Begins attempts when the pressure asks for them and nothing speaks against it."""
 
+    version: ClassVar[int] = 2
     wants: ClassVar[tuple[type[SessionEvent], ...]] = (*Pressure.wants, *ENDINGS)
 
     def __init__(

@@ -215,6 +215,9 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
 
     wants: ClassVar[tuple[type[SessionEvent], ...]] = Pressure.wants
 
+    resting: ClassVar[bool] = True
+    version: ClassVar[int] = 2
+
     def __init__(self, pressure: Pressure, pace: Pace) -> None:
         self._pressure = pressure
         self._pace = pace

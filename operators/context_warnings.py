@@ -51,6 +51,7 @@ class WarningState(GaugeState):
 class ContextWarningsLogic(Logic[WarningState, ContextWarning]):
     """Watches the ratio cross the threshold upwards."""
 
+    version: ClassVar[int] = 2
     wants: ClassVar[tuple[type[SessionEvent], ...]] = Gauge.wants
 
     def __init__(self, gauge: Gauge, threshold: float) -> None:

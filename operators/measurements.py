@@ -13,7 +13,7 @@ SAMPLES: Final = 64
 """Measurements kept per session, so that undoing messages falls back to an earlier one."""
 
 
-class Sample(msgspec.Struct, frozen=True, gc=False, order=True):
+class Sample(msgspec.Struct, frozen=True, gc=False, order=True, array_like=True):
     """What one answer measured. Ordered by when the message was made (U8)."""
 
     created: float
@@ -23,7 +23,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False, order=True):
     projected: int
 
 
-class Measurements(msgspec.Struct, gc=False):
+class Measurements(msgspec.Struct, gc=False, array_like=True):
     """The measurements of one session. Every method says whether it changed anything.
 
     Attributes:

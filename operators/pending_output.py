@@ -13,7 +13,7 @@ CALLS: Final = 256
 """Tool calls remembered per session since the last measurement."""
 
 
-class PendingOutput(msgspec.Struct, gc=False):
+class PendingOutput(msgspec.Struct, gc=False, array_like=True):
     """The sizes of tool outputs since the last measurement, per call: an estimate, never a count (U3).
 
     Attributes:

@@ -7,9 +7,18 @@ from reactivex import abc
 
 from operators.deadlines import Deadlines
 from operators.lift import Call, Operator, lift
+from operators.resting import Resting
 from operators.snapshots import Kept, decode, encode, state_type
 from operators.tombstones import TOMBSTONE, Tombstones
-from streams.events import SessionCreated, SessionDeleted, SessionEvent, SessionExpired, StreamEvent
+from streams.events import (
+    SessionCreated,
+    SessionDeleted,
+    SessionEvent,
+    SessionExpired,
+    SessionIdle,
+    SessionStatus,
+    StreamEvent,
+)
 from streams.faults import Fault, Report
 
 __all__ = ["TOMBSTONE", "Logic", "SessionFold", "per_session"]
@@ -41,6 +50,10 @@ class Logic(Generic[_State, _Out]):
     postpones: ClassVar[tuple[type[SessionEvent], ...]] = ()
     """Types of event that never bring a deadline forward: after them ``deadline`` is not asked again
     while one stands."""
+
+    resting: ClassVar[bool] = False
+    """Whether the state of a session that is idle and has no deadline is kept encoded until the session
+    is heard of again: about half the memory, for about 3 µs. It is then what msgpack makes of it."""
 
     def start(self, session_id: str, now: float) -> _State:
         """The state of a session that is heard of for the first time, or anew. Never None."""
@@ -78,6 +91,7 @@ class SessionFold(Generic[_State, _Out]):
 
     def __init__(self, logic: Logic[_State, _Out], report: Report) -> None:
         self.states: dict[str, _State] = {}
+        self.resting: Resting[_State] | None = Resting(logic.start) if logic.resting else None
         self.deadlines = Deadlines()
         self.tombstones = Tombstones(self.deadlines)
         self._logic = logic
@@ -94,6 +108,8 @@ class SessionFold(Generic[_State, _Out]):
         }
         if SessionEvent in wanted:
             wanted[StreamEvent] = self._broadcast
+        if self.resting is not None:
+            wanted |= {kind: self._then_rest(wanted.get(kind)) for kind in (SessionIdle, SessionStatus)}
         return wanted | {
             SessionCreated: self._created,
             SessionDeleted: self._deleted,
@@ -102,7 +118,8 @@ class SessionFold(Generic[_State, _Out]):
 
     def snapshot(self) -> bytes:
         """All that is kept. To be taken between two events."""
-        return encode(self._name, self._logic.version, Kept(self.states, self.tombstones.kept()))
+        states = self.states if self.resting is None else self.states | self.resting.decoded()
+        return encode(self._name, self._logic.version, Kept(states, self.tombstones.kept()))
 
     def restore(self, snapshot: bytes) -> None:
         """Go on from a snapshot; to be called before the first event.
@@ -155,13 +172,17 @@ class SessionFold(Generic[_State, _Out]):
     def end(self, now: float) -> list[_Out]:
         """The stream is over: end and drop every session."""
         outputs: list[_Out] = []
-        for session_id in list(self.states):
+        for session_id in self._known():
+            self._wake(session_id)
             self._drop(session_id, now, outputs)
         self.tombstones.clear()
         return outputs
 
     def _start(self, session_id: str, now: float) -> _State | None:
-        """The state of a session not heard of before. None for a straggler and an event of no session."""
+        """The state of a session not heard of before, or that rests. None for a straggler and an event of
+        no session."""
+        if (resting := self._wake(session_id)) is not None:
+            return resting
         if not session_id or session_id in self.tombstones:
             return None
         try:
@@ -195,6 +216,7 @@ class SessionFold(Generic[_State, _Out]):
         return outputs
 
     def _removed(self, event: SessionEvent, now: float) -> Iterable[_Out]:
+        self._wake(event.session_id)
         if event.session_id not in self.states:
             return ()
         outputs: list[_Out] = []
@@ -214,14 +236,47 @@ class SessionFold(Generic[_State, _Out]):
     def _broadcast(self, event: SessionEvent, now: float) -> list[_Out]:
         """An event of the stream itself: every live session's, and nobody's beginning."""
         outputs: list[_Out] = []
-        for session_id, state in list(self.states.items()):
+        for session_id in self._known():
+            rested = self._wake(session_id)
+            state = self.states[session_id]
             try:
                 self._settle(self._logic.on_event(state, event, now), outputs)
                 if self._deadline is not None:
                     self.deadlines.set(session_id, self._deadline(state))
             except Exception as error:
                 self._fault(session_id, now, error)
+            if rested is not None:
+                self._rest(session_id)
         return outputs
+
+    def _known(self) -> list[str]:
+        """All sessions that there is a state of."""
+        return [*self.states, *(() if self.resting is None else self.resting.kept)]
+
+    def _then_rest(self, call: Call[_Out] | None) -> Call[_Out]:
+        """What a session's word of being idle is followed by."""
+
+        def rest(event: SessionEvent, now: float) -> Iterable[_Out]:
+            outputs = () if call is None else call(event, now)
+            if not isinstance(event, SessionStatus) or event.status == "idle":
+                self._rest(event.session_id)
+            return outputs
+
+        return rest
+
+    def _rest(self, session_id: str) -> None:
+        if self.resting is None or session_id in self.deadlines.armed:
+            return
+        if (state := self.states.get(session_id)) is not None:
+            self.resting.put(session_id, state)
+            del self.states[session_id]
+
+    def _wake(self, session_id: str) -> _State | None:
+        """The state of a session that rests, as one that does not."""
+        if self.resting is None or (state := self.resting.take(session_id)) is None:
+            return None
+        self.states[session_id] = state
+        return state
 
     def _settle(self, said: Iterable[_Out | Fault], outputs: list[_Out]) -> None:
         """Run the generator to its end, so that state is settled before anything is emitted."""
@@ -251,7 +306,8 @@ def per_session(
     Returns:
         An operator for ``pipe``.
 
-    Memory: per session the state, its place in a dict, and one heap entry while it has a deadline.
+    Memory: per session the state (encoded while the session is idle, if the logic is ``resting``), its
+        place in a dict, and one heap entry while it has a deadline.
         Dropped at ``SessionDeleted`` and ``SessionExpired``; events of a deleted session are
         swallowed for 60 s unless ``SessionCreated`` brings it back.
     Time: one pending timer, however many sessions; none while no session has a deadline and none was

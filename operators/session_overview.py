@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from html import escape
 from math import inf
-from typing import cast
+from typing import ClassVar, cast
 
 import msgspec
 from reactivex import abc
@@ -105,6 +105,8 @@ class Overview(Task):
 
 class OverviewFold(TaskFold[Overview, SessionOverview]):
     """Marks sessions that changed, and speaks of each at most every so often."""
+
+    version: ClassVar[int] = 2
 
     def __init__(self, gauge: Gauge, at_most: float, report: Report) -> None:
         super().__init__(5.0, report)

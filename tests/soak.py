@@ -209,7 +209,7 @@ class Soak:
         self.hub.connect()
         mine = [each for each in folds() if id(each) not in before]
         self.alive = next(each for each in mine if type(each).__name__ == "Expiry").states
-        self.kept = [(_name_of(each), each.states) for each in mine if each.states is not self.alive]
+        self.kept = [(_name_of(each), each) for each in mine if each.states is not self.alive]
 
     def _count(self, name: str) -> None:
         self.said[name] += 1
@@ -222,14 +222,19 @@ class Soak:
     def complaints(self) -> Iterator[str]:
         """What is kept and should not be. A task that lives may keep the name of who started it."""
         known = {*self.alive, *filter(None, map(parent_of, self.alive))}
-        for name, states in self.kept:
-            stale = sorted(set(states) - known)
+        for name, fold in self.kept:
+            stale = sorted(_kept_by(fold) - known)
             if stale:
                 yield f"{name} keeps {len(stale)} sessions that are gone, such as {stale[0]}"
         if self.clock.pending > len(self.kept) + 1:
             yield f"{self.clock.pending} timers for {len(self.kept) + 1} operators"
         for fault in self.faults[:5]:
             yield f"a fault: {fault}"
+
+
+def _kept_by(fold: Any) -> set[str]:
+    resting = getattr(fold, "resting", None)
+    return {*fold.states, *(resting.kept if resting else ())}
 
 
 def _name_of(fold: Any) -> str:
@@ -252,7 +257,7 @@ def soak(sessions: int, events: int) -> list[str]:
             gc.collect()
             sizes.append(resident())
             now = time.perf_counter()
-            most = max(len(states) for _, states in run.kept)
+            most = max(len(_kept_by(fold)) for _, fold in run.kept)
             print(
                 f"{len(sizes):>4} {played:>9} {(played - last) / (now - hour_started):>9.0f}"
                 f" {sizes[-1] / 2**20:>7.1f} {len(run.alive):>6} {most:>14} {run.clock.pending:>7}",
@@ -268,7 +273,11 @@ def soak(sessions: int, events: int) -> list[str]:
         wrong.append(f"grew from {sizes[0] / 2**20:.1f} MiB to {max(sizes[1:]) / 2**20:.1f} MiB")
     run.clock.advance_by(TTL + BUSY_TTL)
     wrong += [f"after the last: {each}" for each in run.complaints()]
-    wrong += [f"{name} keeps {len(states)} sessions for ever" for name, states in run.kept if states]
+    wrong += [
+        f"{name} keeps {len(left)} sessions for ever"
+        for name, fold in run.kept
+        if (left := _kept_by(fold))
+    ]
     if run.alive:
         wrong.append(f"{len(run.alive)} sessions never expire")
     if events >= EVENTS // 10:  # in shorter ones no session lives long enough to loop
