@@ -19,6 +19,7 @@ from streams.events import SessionEvent
 from streams.faults import Fault
 from streams.limit_option import Limits, limits_of
 from streams.limits import ContextLimits
+from streams.logs import DirectoryLog, RecordingLog
 from streams.refusals import one_line_errors
 from streams.report_command import report
 from streams.source_options import (
@@ -113,7 +114,7 @@ def watch(
         ),
     ] = False,
     checkpoint: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE",
             help="Of a recording: commit what is derived, and how far it was read, into this SQLite "
@@ -153,11 +154,15 @@ def watch(
 
 
 def _checkpointed(
-    source: str, speed: float | None, limits: dict[str, int], threshold: float, path: Path
+    source: str, speed: float | None, limits: dict[str, int], threshold: float, store: str
 ) -> None:
     if speed:
         raise ValueError(f"--checkpoint plays in virtual time: speed must be 0, got {speed!r}")
-    watch_checkpointed(source, derivations(ContextLimits(limits), threshold=threshold), path)
+    if source == "-":
+        raise ValueError("--checkpoint needs a file: standard input cannot be read from a position")
+    log = DirectoryLog(source) if Path(source).is_dir() else RecordingLog(source)
+    table = derivations(ContextLimits(limits), threshold=threshold)
+    watch_checkpointed(log, table, store, {"limit": limits, "threshold": threshold})
 
 
 class _Watched(NamedTuple):

@@ -22,7 +22,8 @@ class Merged(msgspec.Struct, frozen=True, gc=False):
     """An event whose turn has come.
 
     Attributes:
-        time: Seconds: the record's own, but never before that of what came before it in its log.
+        time: Seconds: the record's own, but never before that of what came before it in its log, and of
+            a live source never in the future.
         source: Which reader it is of.
         positioned: The event.
     """
@@ -103,11 +104,6 @@ class Merging:
         self._horizon = horizon
         return self._due()
 
-    def close(self) -> None:
-        """Close all readers."""
-        for reader in self._readers:
-            reader.close()
-
     def _take(self, number: int, events: list[Positioned]) -> None:
         now = self._seconds()
         if events or self._readers[number].caught_up:
@@ -125,7 +121,7 @@ class Merging:
             self._of_source[number] -= 1
             if self._latest.get((number, event.key)) == at:
                 del self._latest[number, event.key]
-            due.append(Merged(at, number, event))
+            due.append(Merged(min(at, self._wall()) if self._is_live(number) else at, number, event))
         return due
 
     def _may_go(self) -> bool:
@@ -134,9 +130,11 @@ class Merging:
         for number in range(len(self._readers)):
             if number != source and not self._of_source[number] and not self._is_not_waited_for(number):
                 return False
-        reader = self._readers[source]
-        is_live = reader.caught_up and not reader.ended
-        return not is_live or at <= self._horizon or self._seconds() - since >= self._grace
+        return not self._is_live(source) or at <= self._horizon or self._seconds() - since >= self._grace
+
+    def _is_live(self, number: int) -> bool:
+        reader = self._readers[number]
+        return reader.caught_up and not reader.ended
 
     def _is_not_waited_for(self, number: int) -> bool:
         reader = self._readers[number]

@@ -19,6 +19,12 @@ __all__ = ["Partition", "PartitionStatus", "Sink", "Store"]
 Sink = Callable[[Output], None]
 """Gets each output once it is committed. An ``OSError`` means that it has not got it, this time."""
 
+SIGN_OF_LIFE: Final = 10.0
+"""Seconds after which a partition that has nothing new commits too: so it hears of another owner."""
+
+RARER: Final = 4.0
+"""Commits that take long come so many times their length apart: at most a fifth of the time is theirs."""
+
 NO_OPTIONS: Final[Mapping[str, object]] = {}
 
 
@@ -42,8 +48,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     Attributes:
         name: The partition.
         epoch: The epoch in which it is owned; 0 before it was ever claimed.
-        at: What its clock shows, in seconds: all that happened up to then was derived from. It lags behind
-            the wall clock while it catches up.
+        at: What its clock shows, in seconds: all that happened up to then was derived from. It lags
+            behind the wall clock while it catches up.
         caught_up: Whether all that its sources had was read.
         ended: Whether all of its sources are over, and all was said.
         events: Events taken in by this process.
@@ -72,23 +78,24 @@ class Partition:
     (``grace``) behind the wall clock once all is read; so outputs and timers are the same however late or
     how often the events were read.
 
-    ``run(stop)`` does, in the calling thread: claim the partition (which ends whoever owned it), load its
-    checkpoint, build the pipeline with what was kept, open the sources at their positions; then read, take
-    in, and commit every 100 ms; it returns when the sources are over or ``stop`` is set, after a last
-    commit. A partition that was run can be run again. ``status`` may be read from any thread::
+    ``run(stop)`` does, in the calling thread: claim the partition (which ends whoever owned it), load
+    its checkpoint, build the pipeline with what was kept, open the sources at their positions; then read,
+    take in, and commit every 100 ms; it returns when the sources are over or ``stop`` is set, after a
+    last commit. A partition that was run can be run again. ``status`` may be read from any thread::
 
         partition = Partition("7", sources, build, store, sink)
         threading.Thread(target=partition.run, args=(stop,), daemon=True).start()
 
     Args:
         name: The partition's name in the store.
-        sources: What to read. Which ones may change from run to run; a position of one that is not there
-            is kept.
-        build: Makes the operators, by name, from the events; called once a run. Its names and the order of
-            its subscriptions must not change, see ``Memory``.
+        sources: What to read. Which ones may change from run to run; a position of one that is not
+            there is kept.
+        build: Makes the operators, by name, from the events; called once a run. Its names and the order
+            of its subscriptions must not change, see ``Memory``.
         store: Where to commit. Used by the thread of ``run`` only.
         sink: Gets each output once it is committed; None leaves them in the store, undelivered.
-        every: Seconds between two commits.
+        every: Seconds between two commits at least: commits that take long come rarer, so that they take
+            a fifth of the time at most, and one in 10 s will do while nothing is new.
         options: What the operators are built with, as values that JSON has (limits, thresholds): a
             checkpoint that was made with others is refused with an error that names the difference.
         ttl: Seconds after which a session that nothing is heard of counts as expired.
@@ -174,25 +181,23 @@ class Partition:
     def _go_on(
         self, stop: threading.Event, pipeline: Pipeline, merging: Merging, positions: "_Positions"
     ) -> None:
-        committed, is_new = self._seconds(), False
+        committed, pause, is_new = self._seconds(), self._every, False
         while not (stop.is_set() or merging.ended):
             for each in merging.read(self._every):
                 pipeline.take(each.positioned.event, each.time)
                 positions.move(each.source, each.positioned)
                 self._events += 1
                 is_new = True
-                if self._seconds() - committed >= self._every:
-                    self._commit(pipeline, positions)
-                    committed, is_new = self._seconds(), False
             pipeline.advance_to(merging.passed)
-            if (is_new or pipeline.outputs) and self._seconds() - committed >= self._every:
+            self._set(at=pipeline.at, caught_up=merging.caught_up)
+            before = self._seconds()
+            if before - committed >= (pause if is_new or pipeline.outputs else SIGN_OF_LIFE):
                 self._commit(pipeline, positions)
                 committed, is_new = self._seconds(), False
-            self._set(at=pipeline.at, caught_up=merging.caught_up)
+                pause = max(self._every, RARER * (committed - before))
         if merging.ended:
             pipeline.end()
-        if merging.ended or is_new or pipeline.outputs:
-            self._commit(pipeline, positions, ended=merging.ended)
+        self._commit(pipeline, positions, ended=merging.ended)
         self._set(at=pipeline.at, ended=merging.ended)
 
     def _commit(self, pipeline: Pipeline, positions: "_Positions", *, ended: bool = False) -> None:
@@ -210,15 +215,16 @@ class Partition:
         """Hand out what no sink has confirmed, in order: the first that fails ends it until next time."""
         if self._sink is None:
             return
-        waiting = list(self._store.undelivered(self.name))
-        for output in waiting:
+        handed: list[Output] = []
+        for output in self._store.undelivered(self.name):
             try:
                 self._sink(output)
             except OSError as error:
                 log_fault(Fault("sink", output.session_id, self._wall(), error))
-                return
-        if waiting:
-            self._store.delivered(self.name, waiting)
+                break
+            handed.append(output)
+        if handed:
+            self._store.delivered(self.name, handed)
 
     def _set(self, **changed: object) -> None:
         self._status = msgspec.structs.replace(self._status, events=self._events, **changed)

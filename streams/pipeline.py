@@ -66,7 +66,8 @@ class Pipeline:
         table = build(hub)
         raw = {name: msgspec.Raw(_encode(value)) for name, value in options.items()}
         self._built = _encode(_Built(tuple(table), raw))
-        _compare(checkpoint.snapshots.get(BUILT), self._built)
+        if checkpoint != Checkpoint():
+            _compare(checkpoint.snapshots.get(BUILT, b"{}"), self._built)
         for name, derived in table.items():
             derived.subscribe(partial(self._said, name))
         self._connection = hub.connect()
@@ -95,7 +96,7 @@ class Pipeline:
         self._connection.dispose()
 
     def checkpoint(self, positions: dict[str, int], *, ended: bool) -> Checkpoint:
-        """All that is needed to go on. What has ended keeps nothing: its outputs are all there is of it."""
+        """All that is needed to go on. What has ended keeps nothing but its outputs."""
         snapshots = {} if ended else self._memory.take()
         return Checkpoint(
             self._clock.seconds(), positions, {**snapshots, BUILT: self._built}, self._sequences, ended
@@ -108,9 +109,9 @@ class Pipeline:
         self.outputs.append(Output(session_id, name, sequence, _encode(value)))
 
 
-def _compare(made_with: bytes | None, built: bytes) -> None:
+def _compare(made_with: bytes, built: bytes) -> None:
     """Refuse what was built otherwise, and say what is other."""
-    if made_with is None or made_with == built:
+    if made_with == built:
         return
     then, now = msgspec.json.decode(made_with, type=_Built), msgspec.json.decode(built, type=_Built)
     differences = [

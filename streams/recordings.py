@@ -6,7 +6,7 @@ import os
 import threading
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -70,12 +70,15 @@ class Recording:
 
         A position is a byte offset, of the text where the file is gzipped. It stays valid while the
         file grows; a torn line at the end is before no position, so it is read again once it is whole.
+
+        Raises:
+            ValueError: No line ends there.
         """
         self.torn = 0
         at, position = 0.0, from_position
         with _open(self.path) as file:
             if from_position:
-                file.seek(from_position)
+                position = self._seek(file, from_position)
             for number, text in enumerate(self._lines(file)):
                 position += len(text)
                 try:
@@ -91,6 +94,20 @@ class Recording:
                     continue
                 at = line.at
                 yield wire.decode(bytes(line.event), at), position
+
+    def _seek(self, file: IO[bytes], position: int) -> int:
+        """Go to where a line ended; the file's last one may have had no line feed then."""
+        with suppress(EOFError, zlib.error, gzip.BadGzipFile):
+            file.seek(position - 1)
+            last, following = file.read(1), file.read(1)
+            if last == b"\n":
+                file.seek(position)
+                return position
+            if last and following in (b"", b"\n"):
+                return position + len(following)
+        raise ValueError(
+            f"{self.path} has no line that ends at byte {position}: it was cut, or is another file"
+        )
 
     def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
         """Split at line feeds only: text may hold any other line break (T6)."""

@@ -29,8 +29,8 @@ _encode: Final = msgspec.json.encode
 
 
 class _Times(msgspec.Struct, frozen=True):
-    created: float = 0
-    updated: float = 0
+    created: float = 0.0
+    updated: float = 0.0
 
 
 class Listed(msgspec.Struct, frozen=True):

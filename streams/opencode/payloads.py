@@ -34,8 +34,8 @@ def _seconds(time: float | str | None) -> float | None:
 
 
 class _Time(_Object, frozen=True):
-    created: float = 0
-    updated: float = 0
+    created: float = 0.0
+    updated: float = 0.0
     completed: float | None = None
     archived: float | None = None
 
@@ -88,7 +88,7 @@ class _SessionInfo(_Object, frozen=True):
     time: _Time = _NO_TIME
     model: _Model | None = None
     revert: _Revert | None = None
-    cost: float = 0
+    cost: float = 0.0
     tokens: ev.Tokens | None = None
 
 
@@ -104,7 +104,7 @@ class _MessageInfo(_Object, frozen=True):
     model: _Model | None = None
     agent: str | None = None
     summary: msgspec.Raw = NO_RAW
-    cost: float = 0
+    cost: float = 0.0
     error: _Error | None = None
     parent_id: str = ""
 
@@ -359,7 +359,7 @@ class _StepEnded(_Next, frozen=True):
     """Says neither when the step began nor its model: ``created`` is 0 and the model empty."""
 
     finish: str = ""
-    cost: float = 0
+    cost: float = 0.0
     tokens: ev.Tokens | None = None
 
     def event(self, at: float, event_id: str, raw: bytes) -> SessionEvent:
