@@ -7,15 +7,17 @@ played as many times over as makes the run last for seconds; rounds alternate, t
 import gzip
 import sys
 import tempfile
+import threading
 import time
 from math import inf
 from pathlib import Path
 
 import msgspec
 
-from streams import ContextLimits, recordings
-from streams.checkpointed import Checkpointed
+from streams import ContextLimits
 from streams.checkpoints import Checkpoints
+from streams.logs import RecordingLog
+from streams.partition import Partition
 from streams.watch.derivations import derivations
 
 ROUNDS = 3
@@ -44,9 +46,10 @@ def spent(source: Path, every: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         store = Checkpoints(Path(folder) / "state.db")
         table = derivations(ContextLimits(lambda provider_id, model_id: 200_000), threshold=0.78)
-        run = Checkpointed(recordings.read(source), table, store, lambda output: None, every=every)
+        build = lambda hub: {name: hub.pipe(operator) for name, operator in table.items()}  # noqa: E731
+        partition = Partition("p", [RecordingLog(source)], build, store, lambda output: None, every)
         begun = time.process_time()
-        run.run()
+        partition.run(threading.Event())
         taken = time.process_time() - begun
         store.close()
         return taken

@@ -1,28 +1,25 @@
-"""Killed at any moment, a watched recording goes on: every value once, none lost."""
+"""``watch --checkpoint``: killed at any moment, the next run goes on; every value once, none lost."""
 
+import gzip
+import json
 import os
 import random
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing
-from itertools import count
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from streams import ContextLimits, recordings
-from streams.checkpointed import Checkpointed
+from streams import ContextLimits
 from streams.checkpoints import Checkpoints, Output
+from streams.logs import RecordingLog
+from streams.partition import Partition
 from streams.watch.derivations import derivations
 
-TABLE = derivations(ContextLimits({"acme/kestrel-large": 5000}), threshold=0.5)
-
-
-class Killed(BaseException):
-    """What no code of ours catches: the next run finds what was committed."""
+LIMIT = ("--limit", "acme/kestrel-large=5000", "--threshold", "0.5")
+TABLE: Mapping[str, Any] = derivations(ContextLimits({"acme/kestrel-large": 5000}), threshold=0.5)
 
 
 def outputs_of(source: Path, path: Path) -> list[Output]:
@@ -31,77 +28,97 @@ def outputs_of(source: Path, path: Path) -> list[Output]:
 
 
 def uninterrupted(source: Path, path: Path) -> list[Output]:
+    """What one run puts into the store."""
     with closing(Checkpoints(path)) as store:
-        Checkpointed(recordings.read(source), TABLE, store, lambda output: None).run()
+        log = RecordingLog(source)
+        build = lambda hub: {name: hub.pipe(operator) for name, operator in TABLE.items()}  # noqa: E731
+        Partition(log.name, [log], build, store).run(threading.Event())
     return outputs_of(source, path)
 
 
-def test_a_position_is_where_reading_goes_on(recording_of: Any) -> None:
-    """The events after each position are those that came after it."""
-    recording = recordings.read(recording_of("basic").path)
-    every = list(recording.read(0))
-    assert [event for event, _ in every] == list(recording)
-    for number in range(0, len(every), 10):
-        assert list(recording.read(every[number][1])) == every[number + 1 :]
-
-
-@pytest.mark.parametrize("name", ["basic", "compaction"])
-def test_stopped_again_and_again(name: str, recording_of: Any, tmp_path: Path) -> None:
-    """Stopped after every few commits, the store has what one uninterrupted run puts there."""
-    source = recording_of(name).path
-    whole = uninterrupted(source, tmp_path / "whole.db")
-    assert whole
-    seen: set[tuple[str, str, int]] = set()
-    for _ in range(2000):
-        ticks = count()
-
-        def seconds(ticks: Iterator[int] = ticks) -> float:
-            if (tick := next(ticks)) > 90:
-                raise Killed
-            return float(tick)
-
-        with closing(Checkpoints(tmp_path / "state.db")) as store:
-            try:
-                Checkpointed(
-                    recordings.read(source),
-                    TABLE,
-                    store,
-                    lambda o: seen.add((o.session_id, o.operator, o.sequence)),
-                    every=7.0,
-                    seconds=seconds,
-                ).run()
-                break
-            except Killed:
-                continue
-    assert outputs_of(source, tmp_path / "state.db") == whole
-    assert seen == {(o.session_id, o.operator, o.sequence) for o in whole}
-
-
-def test_kill_nine(recording_of: Any, tmp_path: Path) -> None:
-    """A process that is killed at random values goes on: each once in the store, none missing on stdout."""
+def test_kill_nine(recording_of: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    """At random values and at random times: each once in the store, none missing on stdout."""
     source = recording_of("compaction").path
     whole = uninterrupted(source, tmp_path / "whole.db")
-    chosen, lines = random.Random(9), set[bytes]()
-    command = [
-        sys.executable, "-c", "from streams.cli import main; main()", "watch", str(source),
-        "--checkpoint", str(tmp_path / "state.db"), "--limit", "acme/kestrel-large=5000",
-        "--threshold", "0.5",
-    ]  # fmt: skip
-    for life in range(4):
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
-        )
-        assert process.stdout is not None
-        left = chosen.randrange(1, 20)
-        for line in process.stdout:
-            lines.add(line)
-            left -= 1
-            if left == 0 and life < 3:
-                process.send_signal(signal.SIGKILL)
-                break
-        lines |= {line for line in process.stdout if line.endswith(b"\n")}
-        process.stdout.close()
-        status = process.wait(30)
+    chosen, told, status, lives = random.Random(9), list[bytes](), None, 0
+    while status is None:
+        lives += 1
+        process = start("watch", source, "--checkpoint", tmp_path / "state.db", *LIMIT)
+        if lives <= 4:
+            told += [process.stdout.readline() for _ in range(chosen.randrange(1, 10))]
+        elif lives <= 8:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chosen.uniform(0.3, 1.5))
+        else:
+            status = process.wait(60)
+        process.kill()
+        told += process.stdout.readlines()
     assert status == 0
     assert outputs_of(source, tmp_path / "state.db") == whole
-    assert len(lines) == len(whole)
+    assert len({line for line in told if line.endswith(b"\n")}) == len(whole)
+
+
+def test_a_directory_is_followed_until_ctrl_c(
+    recording_of: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Ctrl-C commits what was read; what is appended meanwhile is told by the next run, once."""
+    directory = tmp_path / "recordings"
+    directory.mkdir()
+    text = gzip.decompress(recording_of("compaction").path.read_bytes()).splitlines(keepends=True)
+    file = directory / "compaction.jsonl"
+    told: list[bytes] = []
+    for some in (text[:200], text[200:]):
+        with file.open("ab") as out:
+            out.writelines(some)
+        process = start("watch", directory, "--checkpoint", tmp_path / "state.db", *LIMIT)
+        told.append(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        told += process.stdout.readlines()
+        assert (process.wait(30), process.stderr.read()) == (0, b"")
+    keys = [(line["session_id"], line["operator"], line["sequence"]) for line in map(json.loads, told)]
+    assert len(keys) > 2
+    for key in keys:
+        assert key[2] == 1 or (*key[:2], key[2] - 1) in keys
+    assert len(set(keys)) == len(keys)
+
+
+def test_other_options_are_refused(recording_of: Any, run: Callable[..., Any], tmp_path: Path) -> None:
+    """In one line that names what is other; the store is as it was."""
+    source = recording_of("basic").path
+    path = tmp_path / "state.db"
+    with closing(Checkpoints(path)) as store:
+        log = RecordingLog(source)
+        stop = threading.Event()
+        build = lambda hub: {name: hub.pipe(operator) for name, operator in TABLE.items()}  # noqa: E731
+        options = {"limit": {"acme/kestrel-large": 5000}, "threshold": 0.5}
+        stop.set()
+        Partition(log.name, [log], build, store, options=options).run(stop)
+        before = store.claim(log.name)[1]
+    refused = run("watch", source, "--checkpoint", path, "--threshold", "0.5")
+    assert refused.returncode == 2
+    assert b'limit was {"acme/kestrel-large":5000}, is {}' in b" ".join(refused.stderr.split())
+    with closing(Checkpoints(path)) as store:
+        assert store.claim(log.name)[1] == before
+    assert run("watch", source, "--checkpoint", path, *LIMIT).returncode == 0
+
+
+def test_standard_input_has_no_positions(run: Callable[..., Any], tmp_path: Path) -> None:
+    """It says so instead of beginning."""
+    refused = run("watch", "-", "--checkpoint", tmp_path / "state.db", given=b"")
+    assert refused.returncode == 2
+    assert b"standard input cannot be read from a position" in refused.stderr
+    assert not (tmp_path / "state.db").exists()
+
+
+def test_who_is_read_no_longer_is_told_later(
+    recording_of: Any, start: Any, run: Any, tmp_path: Path
+) -> None:
+    """A closed pipe loses nothing: the next run writes what was not taken."""
+    source, path = recording_of("compaction").path, tmp_path / "state.db"
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("watch", source, "--checkpoint", path, *LIMIT, stdout=writing)
+    os.close(writing)
+    process.communicate(timeout=60)
+    told = run("watch", source, "--checkpoint", path, *LIMIT).stdout.splitlines()
+    assert len(told) == len(outputs_of(source, path)) > 10
