@@ -117,8 +117,9 @@ def watch(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Of a recording, or a directory of them, which is followed: commit what is derived, and "
-            "how far it was read, into this SQLite file, and go on from there. JSON lines, in virtual time.",
+            help="Of a recording, or a directory of them, which is followed: commit what is derived, "
+            "and how far it was read, into this SQLite file, and go on from there. JSON lines, "
+            "in virtual time.",
             show_default=False,
         ),
     ] = None,
