@@ -184,10 +184,10 @@ class Partition:
         committed, pause, is_new = self._seconds(), self._every, False
         while not (stop.is_set() or merging.ended):
             for each in merging.read(self._every):
-                pipeline.take(each.positioned.event, each.time)
-                positions.move(each.source, each.positioned)
-                self._events += 1
-                is_new = True
+                if positions.move(each.source, each.positioned):
+                    pipeline.take(each.positioned.event, each.time)
+                    self._events += 1
+                    is_new = True
             pipeline.advance_to(merging.passed)
             self._set(at=pipeline.at, caught_up=merging.caught_up)
             before = self._seconds()
@@ -251,13 +251,15 @@ class _Positions:
             if key.startswith(prefix)
         }
 
-    def move(self, number: int, taken_in: Positioned) -> None:
-        """An event of that source was taken in."""
-        key = self._prefixes[number] + taken_in.key
-        if taken_in.after < 0:
-            self._positions.pop(key, None)
-        else:
-            self._positions[key] = taken_in.after
+    def move(self, number: int, come: Positioned) -> bool:
+        """Whether an event is news: what was taken in may be told again."""
+        key = self._prefixes[number] + come.key
+        if come.after < 0:
+            return self._positions.pop(key, None) is not None
+        if come.after <= self._positions.get(key, 0):
+            return False
+        self._positions[key] = come.after
+        return True
 
     def all(self) -> dict[str, int]:
         return dict(self._positions)

@@ -362,6 +362,39 @@ def test_a_session_that_is_gone_takes_its_position_with_it(tmp_path: Path) -> No
         assert store.claim("p")[1].positions == {"one\tt": 1}
 
 
+def test_what_is_delivered_twice_is_taken_in_once(
+    sources: list[Resumable], build: Any, tmp_path: Path
+) -> None:
+    """S5: every seventh event again, at once or much later, changes nothing."""
+
+    class Repeating:
+        def __init__(self, log: Resumable) -> None:
+            self.name = log.name
+            self._log = log
+
+        def open(self, positions: Mapping[str, int]) -> Any:
+            reader = self._log.open(positions)
+            read, told = reader.read, []
+
+            def read_again(wait: float) -> list[Any]:
+                found: list[Any] = []
+                for each in read(wait):
+                    told.append(each)
+                    found += [
+                        each,
+                        *(told[-1:] if len(told) % 7 == 0 else ()),
+                        *told[:: 5 * len(told) // 3 + 1],
+                    ]
+                return found
+
+            reader.read = read_again  # type: ignore[method-assign]
+            return reader
+
+    run(tmp_path / "whole.db", sources, build)
+    run(tmp_path / "state.db", [Repeating(each) for each in sources], build)
+    assert outputs_of(tmp_path / "state.db") == outputs_of(tmp_path / "whole.db")
+
+
 def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
     """Their positions could not be told apart."""
     with (
