@@ -365,7 +365,7 @@ def test_a_session_that_is_gone_takes_its_position_with_it(tmp_path: Path) -> No
 def test_what_is_delivered_twice_is_taken_in_once(
     sources: list[Resumable], build: Any, tmp_path: Path
 ) -> None:
-    """S5: every seventh event again, at once or much later, changes nothing."""
+    """S4: every seventh event again, at once or much later, changes nothing."""
 
     class Repeating:
         def __init__(self, log: Resumable) -> None:
