@@ -39,7 +39,7 @@ class Checkpoints(SqlCheckpoints):
 
     A file is looked at before anything is written: what is refused stays as it is, byte for byte (SQLite
     may leave its empty ``-wal`` beside it). An empty file is a new store. A bit that changed on the disk
-    is noticed: by SQLite's own check when the file is opened, and by checksums whenever something is read.
+    is noticed: by SQLite's own check when the file is opened, and by checksums whenever it is read.
 
     Args:
         path: The file; made if it does not exist.
