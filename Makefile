@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
 .PHONY: demo test check lint types layers format
-.PHONY: notebooks browser e2e pictures coverage field-failures
+.PHONY: notebooks browser postgres e2e pictures coverage field-failures
 .PHONY: soak kill fuzz audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
@@ -42,6 +42,10 @@ browser: $(READY)         ## the report in headless Chromium
 	$(BIN)/python -m pip install --quiet --group browser
 	tests/browser/install
 	$(BIN)/pytest -q tests/browser
+
+postgres: $(READY)        ## checkpoints in a PostgreSQL server of the tests' own
+	tests/support/install-package initdb postgresql
+	$(BIN)/pytest -q -rs tests/postgres
 
 pictures: $(READY)        ## draw the README's pictures anew
 	$(BIN)/python tests/pictures.py
@@ -79,7 +83,7 @@ $(READY): pyproject.toml
 	  || { echo "sessionstreams needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[cli,opencode]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[cli,opencode,postgres]' --group dev
 	touch $@
 
 $(BENCH): $(READY)
