@@ -10,7 +10,7 @@ from types import FrameType
 import msgspec
 from reactivex import Observable
 
-from streams.checkpoints import Checkpoints, Fenced, Output
+from streams.checkpoints import Fenced, Output, open_store
 from streams.hub import EventHub
 from streams.partition import Partition
 from streams.positions import Resumable
@@ -43,7 +43,7 @@ def watch_checkpointed(
     def build(hub: EventHub) -> dict[str, Observable[msgspec.Struct]]:
         return {name: hub.pipe(operator) for name, operator in derivations.items()}
 
-    with closing(Checkpoints(store)) as opened, _stopped_by_ctrl_c() as stop:
+    with closing(open_store(store)) as opened, _stopped_by_ctrl_c() as stop:
         partition = Partition(source.name, [source], build, opened, _write_line, options=options)
         try:
             partition.run(stop)

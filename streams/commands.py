@@ -116,10 +116,10 @@ def watch(
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE",
+            metavar="STORE",
             help="Of a recording, or a directory of them, which is followed: commit what is derived, "
-            "and how far it was read, into this SQLite file, and go on from there. JSON lines, "
-            "in virtual time.",
+            "and how far it was read, into this SQLite file (or postgresql://…), and go on from there. "
+            "JSON lines, in virtual time.",
             show_default=False,
         ),
     ] = None,

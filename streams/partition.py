@@ -2,19 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from streams.checkpoints import Checkpoint, Fenced, Output
+from streams.checkpoints import CheckpointStore, Fenced, Output
 from streams.faults import Fault, log_fault
 from streams.merging import Merging
 from streams.pipeline import Build, Pipeline
 from streams.positions import Positioned, Reader, Resumable
 
-__all__ = ["Partition", "PartitionStatus", "Sink", "Store"]
+__all__ = ["Partition", "PartitionStatus", "Sink"]
 
 Sink = Callable[[Output], None]
 """Gets each output once it is committed. An ``OSError`` means that it has not got it, this time."""
@@ -26,20 +26,6 @@ RARER: Final = 4.0
 """Commits that take long come so many times their length apart: at most a fifth of the time is theirs."""
 
 NO_OPTIONS: Final[Mapping[str, object]] = {}
-
-
-class Store(Protocol):
-    """Where checkpoints and outputs are committed; see ``streams.checkpoints.Checkpoints``."""
-
-    def claim(self, partition: str) -> tuple[int, Checkpoint]: ...
-
-    def commit(
-        self, partition: str, epoch: int, checkpoint: Checkpoint, outputs: Iterable[Output] = ()
-    ) -> None: ...
-
-    def undelivered(self, partition: str) -> Iterable[Output]: ...
-
-    def delivered(self, partition: str, outputs: Iterable[Output]) -> None: ...
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
@@ -96,6 +82,7 @@ class Partition:
         sink: Gets each output once it is committed; None leaves them in the store, undelivered.
         every: Seconds between two commits at least: commits that take long come rarer, so that they take
             a fifth of the time at most, and one in 10 s will do while nothing is new.
+        owner: Who runs it, for people who look into the store.
         options: What the operators are built with, as values that JSON has (limits, thresholds): a
             checkpoint that was made with others is refused with an error that names the difference.
         ttl: Seconds after which a session that nothing is heard of counts as expired.
@@ -113,10 +100,11 @@ class Partition:
         name: str,
         sources: Sequence[Resumable],
         build: Build,
-        store: Store,
+        store: CheckpointStore,
         sink: Sink | None = None,
         every: float = 0.1,
         *,
+        owner: str = "",
         options: Mapping[str, object] = NO_OPTIONS,
         ttl: float = 600.0,
         grace: float = 0.5,
@@ -134,6 +122,7 @@ class Partition:
         self._sink = sink
         self._every = every
         self._options = options
+        self._owner = owner
         self._ttl = ttl
         self._grace = grace
         self._patience = patience
@@ -157,7 +146,7 @@ class Partition:
             Exception: A source cannot be opened or read, or the store cannot be reached: the error is
                 theirs. What was committed stays; running it again goes on from there.
         """
-        epoch, checkpoint = self._store.claim(self.name)
+        epoch, checkpoint = self._store.claim(self.name, self._owner)
         self._set(epoch=epoch, at=checkpoint.at, ended=checkpoint.ended, caught_up=False)
         self._deliver()
         if checkpoint.ended:
