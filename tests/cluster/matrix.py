@@ -1,0 +1,384 @@
+"""What breaks in a cluster, broken: one line per case, with what was lost, doubled, and how long it took.
+
+``python tests/cluster/matrix.py [case ...]``: three nodes of Ray and a PostgreSQL on this machine. Four
+directories grow as agents work; in their midst something is killed. What the cluster has put into the
+store must be what one process that was never interrupted derives from the same directories.
+
+    lost      values of the uninterrupted run that are not in the store
+    doubled   values in the store that the uninterrupted run has not
+    changed   values that are others, or out of order
+    recovery  seconds from the failure until all that had happened before it was committed
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PATHS = [str(ROOT), str(HERE), str(HERE.parent / "support")]
+os.environ["PYTHONPATH"] = os.pathsep.join([*PATHS, os.environ.get("PYTHONPATH", "")])
+os.environ |= {"RAY_DEDUP_LOGS": "0", "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+sys.path[:0] = PATHS
+
+import psutil  # noqa: E402 - it comes with Ray
+import psycopg  # noqa: E402
+import ray  # noqa: E402
+from feed import Feed  # noqa: E402
+from pipeline import GRACE, Repeating, build  # noqa: E402
+from postgres_server import PostgresServer, programs  # noqa: E402
+from ray.cluster_utils import Cluster as RayCluster  # noqa: E402
+
+from streams.checkpoints import Checkpoints, Output, StoredPartition, open_store  # noqa: E402
+from streams.cluster import Cluster, Placed, ScaleOut  # noqa: E402
+from streams.cluster.placement import by_partition  # noqa: E402
+from streams.logs import DirectoryLog  # noqa: E402
+from streams.partition import Partition  # noqa: E402
+from streams.positions import Resumable  # noqa: E402
+
+SERVERS = 4
+PARTITIONS = 16
+RATE = 40.0
+BEFORE, AFTER, QUIET = 4.0, 6.0, 5.0
+"""Seconds of work before the failure and after the recovery, and of quiet at the end."""
+
+PATIENCE = 90.0
+HEALTH = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 4,
+}
+"""A node that is silent for about three seconds is dead; Ray's own default is about half a minute."""
+
+Key = tuple[str, str, int]
+
+
+class World:
+    """The nodes, the database server, and the case that runs."""
+
+    def __init__(self) -> None:
+        found = programs()
+        if found is None:
+            raise SystemExit("the matrix needs PostgreSQL: apt-get install postgresql")
+        self.postgres = PostgresServer(found)
+        self.postgres.start()
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": HEALTH}
+        self.ray = RayCluster(
+            initialize_head=True, connect=True, head_node_args=head, shutdown_at_exit=True
+        )
+        self.nodes = [self.ray.add_node(num_cpus=1) for _ in range(2)]
+        self.ray.wait_for_nodes()
+        self.folder = Path(tempfile.mkdtemp(prefix="sessionstreams-cluster-"))
+
+    def close(self) -> None:
+        ray.shutdown()
+        self.ray.shutdown()
+        self.postgres.close()
+
+    def database(self, name: str) -> str:
+        with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.postgres.url(name)
+
+
+class Run:
+    """One deployment over four growing directories.
+
+    Args:
+        world: Where.
+        name: The case.
+        wrap: What the cluster reads instead of each directory.
+    """
+
+    def __init__(self, world: World, name: str, wrap: Callable[[Resumable], Resumable]) -> None:
+        self.world = world
+        self.name = name
+        self.url = world.database(name)
+        self.directories = [world.folder / name / f"server-{number}" for number in range(SERVERS)]
+        for directory in self.directories:
+            directory.mkdir(parents=True)
+        self._wrap = wrap
+        self.driver: subprocess.Popen[bytes] | None = None
+
+    def sources(self) -> list[Resumable]:
+        return [self._wrap(DirectoryLog(directory)) for directory in self.directories]
+
+    def scale_out(self) -> Cluster:
+        return ScaleOut(self.sources(), build, self.url, PARTITIONS, name=self.name, grace=GRACE).start()
+
+    def cluster(self) -> Cluster:
+        return Cluster.named(self.name)
+
+    def rows(self) -> list[StoredPartition]:
+        with closing(open_store(self.url)) as store:
+            return store.partitions()
+
+    def sources_of(self, partition: str) -> list[str]:
+        return [source.name for source in by_partition(self.sources(), PARTITIONS)[partition]]
+
+    def placed(self) -> list[Placed]:
+        """What the supervisor says, once it can be asked."""
+        return until(lambda: attempt(lambda: self.cluster().status()), "the supervisor")
+
+    def node_of(self, node_id: str) -> Any:
+        return next(node for node in self.world.nodes if node.node_id == node_id)
+
+    def busiest(self) -> Any:
+        """The node with most owners, but the head."""
+        ours = {node.node_id for node in self.world.nodes}
+        placed = [each.node for each in self.placed() if each.node in ours]
+        return self.node_of(max(sorted(set(placed)), key=placed.count))
+
+
+def attempt(call: Callable[[], Any]) -> Any:
+    """None while it cannot be had: the supervisor is being started anew, or the database."""
+    try:
+        return call()
+    except (ray.exceptions.RayError, OSError):
+        return None
+
+
+def until(found: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+    """What is found, as soon as it is."""
+    end = time.monotonic() + patience
+    while not (value := found()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {patience:.0f} s")
+        time.sleep(0.1)
+    return value
+
+
+# --- what breaks ----------------------------------------------------------------------------------
+
+
+def nothing(run: Run) -> None:
+    pass
+
+
+def kill_an_owner(run: Run) -> None:
+    os.kill(next(each.process for each in run.placed() if each.process), signal.SIGKILL)
+
+
+def kill_the_supervisor(run: Run) -> None:
+    supervisor = ray.get_actor(f"{run.name}/supervisor", namespace="sessionstreams")
+    ray.kill(supervisor, no_restart=False)
+
+
+def remove_a_node(run: Run) -> None:
+    node = run.busiest()
+    run.world.nodes.remove(node)
+    run.world.ray.remove_node(node, allow_graceful=False)
+
+
+def add_a_node(run: Run) -> None:
+    node = run.world.ray.add_node(num_cpus=1)
+    run.world.nodes.append(node)
+    until(lambda: node.node_id in {each.node for each in run.placed()}, "a partition on the new node")
+
+
+def freeze_a_node(run: Run) -> None:
+    node = run.busiest()
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    frozen = [raylet, *raylet.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    time.sleep(10)
+    for process in frozen:
+        process.resume()
+    run.world.nodes.remove(node)
+    refused = until(lambda: sum(each.refused for each in run.rows()), "a refused commit")
+    print(f"    {refused} commits of the frozen node were refused", flush=True)
+    run.world.ray.remove_node(node, allow_graceful=False)
+    run.world.nodes.append(run.world.ray.add_node(num_cpus=1))
+
+
+def kill_the_database(run: Run) -> None:
+    run.world.postgres.kill()
+    time.sleep(2)
+    run.world.postgres.start()
+
+
+def kill_the_driver(run: Run) -> None:
+    assert run.driver is not None
+    run.driver.kill()
+    run.driver.wait()
+
+
+CASES: Mapping[str, tuple[str, Callable[[Run], None]]] = {
+    "nothing": ("nothing fails", nothing),
+    "owner": ("kill -9 an owner", kill_an_owner),
+    "supervisor": ("kill the supervisor", kill_the_supervisor),
+    "driver": ("kill -9 the driver", kill_the_driver),
+    "twice": ("every 7th event delivered twice", nothing),
+    "database": ("kill -9 PostgreSQL, start it after 2 s", kill_the_database),
+    "frozen": ("freeze a node for 10 s, thaw it", freeze_a_node),
+    "removed": ("remove a node ungracefully", remove_a_node),
+    "added": ("add a node", add_a_node),
+}
+
+
+# --- one case -------------------------------------------------------------------------------------
+
+
+class Result(NamedTuple):
+    values: int
+    lost: int
+    doubled: int
+    changed: int
+    recovery: float
+
+    @property
+    def is_right(self) -> bool:
+        return self.values > 0 and not (self.lost or self.doubled or self.changed)
+
+
+def play(world: World, name: str) -> Result:
+    """Break something, and compare."""
+    run = Run(world, name, Repeating if name == "twice" else lambda log: log)
+    if name == "driver":
+        start_driver(run)
+    else:
+        run.scale_out()
+    until(lambda: all(each.state == "running" for each in run.placed()), "all owners")
+    feed = Feed(run.directories, RATE)
+    time.sleep(BEFORE)
+    failed_at = time.time()
+    CASES[name][1](run)
+    until(lambda: has_passed(run, failed_at), "all partitions")
+    recovery = time.time() - failed_at
+    time.sleep(AFTER)
+    feed.stop()
+    until(lambda: has_passed(run, time.time() - GRACE - QUIET), "the last events")
+    time.sleep(QUIET)
+    run.cluster().down()
+    return compare(run, recovery)
+
+
+def has_passed(run: Run, moment: float) -> bool:
+    rows = attempt(run.rows)
+    return (
+        bool(rows)
+        and len(rows) == len({each.name for each in run.placed()})
+        and all(each.at > moment for each in rows)
+    )
+
+
+def start_driver(run: Run) -> None:
+    """A process of its own starts the cluster, and waits to be killed."""
+    command = [
+        sys.executable,
+        str(Path(__file__)),
+        "--drive",
+        run.name,
+        run.url,
+        *map(str, run.directories),
+    ]
+    run.driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": run.world.ray.address})
+    until(lambda: attempt_named(run), "the driver's cluster")
+
+
+def attempt_named(run: Run) -> Any:
+    try:
+        return run.cluster()
+    except ValueError:
+        return None
+
+
+def drive(name: str, url: str, *directories: str) -> None:
+    ray.init(namespace="sessionstreams", log_to_driver=False)
+    logs = [DirectoryLog(directory) for directory in directories]
+    ScaleOut(logs, build, url, PARTITIONS, name=name, grace=GRACE).start()
+    threading.Event().wait()
+
+
+def compare(run: Run, recovery: float) -> Result:
+    rows = run.rows()
+    with closing(open_store(run.url)) as store:
+        got = [output for row in rows for output in store.outputs(row.name)]
+    expected = [output for row in rows for output in uninterrupted(run, row)]
+    mine, whole = by_key(got), by_key(expected)
+    changed = sorted(key for key in mine.keys() & whole.keys() if mine[key] != whole[key])
+    for key in changed[:3]:
+        print(f"    {key}\n      is     {mine[key]!r}\n      not    {whole[key]!r}")
+    return Result(
+        len(whole),
+        len(whole.keys() - mine.keys()),
+        len(mine.keys() - whole.keys()) + len(got) - len(mine),
+        len(changed)
+        + sum(each.sequence != number for each, number in zip(got, numbers(got), strict=True)),
+        recovery,
+    )
+
+
+def numbers(outputs: list[Output]) -> list[int]:
+    """What the sequences would be, by the order in the store."""
+    counts: dict[tuple[str, str], int] = {}
+    found: list[int] = []
+    for each in outputs:
+        number = counts[each.session_id, each.operator] = (
+            counts.get((each.session_id, each.operator), 0) + 1
+        )
+        found.append(number)
+    return found
+
+
+def by_key(outputs: list[Output]) -> dict[Key, bytes]:
+    return {(each.session_id, each.operator, each.sequence): each.value for each in outputs}
+
+
+def uninterrupted(run: Run, row: StoredPartition) -> list[Output]:
+    """What one process says that reads the same directories afterwards, up to the same moment."""
+    names = run.sources_of(row.name)
+    stop = threading.Event()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Checkpoints(Path(folder) / "state.db")) as store,
+    ):
+        sources = [DirectoryLog(directory) for directory in run.directories if str(directory) in names]
+        partition = Partition("p", sources, build, store, grace=GRACE, wall=lambda: row.at + GRACE)
+        thread = threading.Thread(target=partition.run, args=(stop,), daemon=True)
+        thread.start()
+        until(
+            lambda: partition.status.caught_up and partition.status.at >= row.at, "the uninterrupted run"
+        )
+        stop.set()
+        thread.join()
+        return store.outputs("p")
+
+
+def main(names: list[str]) -> int:
+    """Run these cases, or all; how many are wrong."""
+    world = World()
+    wrong = 0
+    print(
+        f"{'case':<40} {'values':>7} {'lost':>5} {'doubled':>8} {'changed':>8} {'recovery':>9}",
+        flush=True,
+    )
+    try:
+        for name in names or CASES:
+            result = play(world, name)
+            wrong += not result.is_right
+            print(
+                f"{CASES[name][0]:<40} {result.values:>7} {result.lost:>5} {result.doubled:>8} "
+                f"{result.changed:>8} {result.recovery:>7.1f} s",
+                flush=True,
+            )
+    finally:
+        world.close()
+    return wrong
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--drive"]:
+        drive(*sys.argv[2:])
+    else:
+        sys.exit(min(main(sys.argv[1:]), 1))
