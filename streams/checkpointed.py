@@ -5,20 +5,43 @@ import signal
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from types import FrameType
 
 import msgspec
 from reactivex import Observable
 
-from streams.checkpoints import Fenced, Output, open_store
+from streams.checkpoints import Fenced, MissingDriver, Output, open_store
 from streams.hub import EventHub
+from streams.logs import DirectoryLog, RecordingLog
 from streams.partition import Partition
+from streams.pipeline import Build
 from streams.positions import Resumable
 from streams.watch.derivations import Derivations
 
-__all__ = ["watch_checkpointed"]
+__all__ = ["build_of", "log_of", "stopped_by_ctrl_c", "watch_checkpointed"]
 
 _encode = msgspec.json.Encoder().encode
+
+
+def log_of(source: str) -> Resumable:
+    """What can be read again from a position: a recording, or a directory of them, which is followed.
+
+    Raises:
+        ValueError: It is standard input.
+    """
+    if source == "-":
+        raise ValueError("standard input cannot be read from a position: give a file or a directory")
+    return DirectoryLog(source) if Path(source).is_dir() else RecordingLog(source)
+
+
+def build_of(derivations: Derivations) -> Build:
+    """The operators by name, as a partition makes them."""
+
+    def build(hub: EventHub) -> dict[str, Observable[msgspec.Struct]]:
+        return {name: hub.pipe(operator) for name, operator in derivations.items()}
+
+    return build
 
 
 def watch_checkpointed(
@@ -36,23 +59,20 @@ def watch_checkpointed(
 
     Raises:
         OSError: The source or the store cannot be opened.
-        ValueError: The file is no store of ours, or was made with other options, or another process has
-            taken over.
+        ValueError: The store is none of ours, or was made with other options, or needs a package that is
+            not there, or another process has taken over.
     """
-
-    def build(hub: EventHub) -> dict[str, Observable[msgspec.Struct]]:
-        return {name: hub.pipe(operator) for name, operator in derivations.items()}
-
-    with closing(open_store(store)) as opened, _stopped_by_ctrl_c() as stop:
-        partition = Partition(source.name, [source], build, opened, _write_line, options=options)
-        try:
-            partition.run(stop)
-        except Fenced as error:
-            raise ValueError(str(error)) from None
+    build = build_of(derivations)
+    try:
+        with closing(open_store(store)) as opened, stopped_by_ctrl_c() as stop:
+            Partition(source.name, [source], build, opened, _write_line, options=options).run(stop)
+    except (Fenced, MissingDriver) as error:
+        raise ValueError(str(error)) from None
 
 
 @contextmanager
-def _stopped_by_ctrl_c() -> Generator[threading.Event]:
+def stopped_by_ctrl_c() -> Generator[threading.Event]:
+    """The first Ctrl-C sets the event; a second one is as ever."""
     stop = threading.Event()
 
     def interrupted(_: int, __: FrameType | None) -> None:

@@ -13,13 +13,13 @@ from reactivex import Observable, abc
 from rich.console import Console
 
 from streams import recordings
-from streams.checkpointed import watch_checkpointed
+from streams.checkpointed import log_of, watch_checkpointed
+from streams.cluster_command import cluster
 from streams.doctor_command import doctor
 from streams.events import SessionEvent
 from streams.faults import Fault
 from streams.limit_option import Limits, limits_of
 from streams.limits import ContextLimits
-from streams.logs import DirectoryLog, RecordingLog
 from streams.refusals import one_line_errors
 from streams.report_command import report
 from streams.source_options import (
@@ -55,6 +55,7 @@ app = typer.Typer(
 app.command()(transcripts)
 app.command()(doctor)
 app.command()(report)
+app.add_typer(cluster, name="cluster")
 
 
 def _print_version(wanted: bool) -> None:
@@ -159,11 +160,8 @@ def _checkpointed(
 ) -> None:
     if speed:
         raise ValueError(f"--checkpoint plays in virtual time: speed must be 0, got {speed!r}")
-    if source == "-":
-        raise ValueError("--checkpoint needs a file: standard input cannot be read from a position")
-    log = DirectoryLog(source) if Path(source).is_dir() else RecordingLog(source)
     table = derivations(ContextLimits(limits), threshold=threshold)
-    watch_checkpointed(log, table, store, {"limit": limits, "threshold": threshold})
+    watch_checkpointed(log_of(source), table, store, {"limit": limits, "threshold": threshold})
 
 
 class _Watched(NamedTuple):
