@@ -129,14 +129,15 @@ class Run:
         """What the supervisor says, once it can be asked."""
         return until(lambda: attempt(lambda: self.cluster().status()), "the supervisor")
 
-    def node_of(self, node_id: str) -> Any:
-        return next(node for node in self.world.nodes if node.node_id == node_id)
-
     def busiest(self) -> Any:
-        """The node with most owners, but the head."""
-        ours = {node.node_id for node in self.world.nodes}
-        placed = [each.node for each in self.placed() if each.node in ours]
-        return self.node_of(max(sorted(set(placed)), key=placed.count))
+        """The node with most owners, but the head: waits until the owners have spread."""
+
+        def found() -> Any:
+            ours = {node.node_id: node for node in self.world.nodes}
+            placed = [each.node for each in self.placed() if each.node in ours]
+            return ours[max(sorted(placed), key=placed.count)] if placed else None
+
+        return until(found, "an owner on another node than the head")
 
 
 def attempt(call: Callable[[], Any]) -> Any:
@@ -160,60 +161,74 @@ def until(found: Callable[[], Any], what: str, patience: float = PATIENCE) -> An
 # --- what breaks ----------------------------------------------------------------------------------
 
 
-def nothing(run: Run) -> None:
-    pass
+def nothing(run: Run) -> float:
+    return time.time()
 
 
-def kill_an_owner(run: Run) -> None:
+def kill_an_owner(run: Run) -> float:
     os.kill(next(each.process for each in run.placed() if each.process), signal.SIGKILL)
+    return time.time()
 
 
-def kill_the_supervisor(run: Run) -> None:
+def kill_the_supervisor(run: Run) -> float:
     supervisor = ray.get_actor(f"{run.name}/supervisor", namespace="sessionstreams")
     ray.kill(supervisor, no_restart=False)
+    return time.time()
 
 
-def remove_a_node(run: Run) -> None:
+def remove_a_node(run: Run) -> float:
     node = run.busiest()
     run.world.nodes.remove(node)
+    moment = time.time()
     run.world.ray.remove_node(node, allow_graceful=False)
+    return moment
 
 
-def add_a_node(run: Run) -> None:
+def add_a_node(run: Run) -> float:
+    """Also waits until the load has moved."""
+    moment = time.time()
     node = run.world.ray.add_node(num_cpus=1)
     run.world.nodes.append(node)
     until(lambda: node.node_id in {each.node for each in run.placed()}, "a partition on the new node")
+    return moment
 
 
-def freeze_a_node(run: Run) -> None:
+def freeze_a_node(run: Run) -> float:
+    """Its owners wake up and would go on; what they commit must be refused."""
     node = run.busiest()
+    run.world.nodes.remove(node)
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
     frozen = [raylet, *raylet.children(recursive=True)]
+    moment = time.time()
     for process in frozen:
         process.suspend()
     time.sleep(10)
-    for process in frozen:
+    for process in reversed(frozen):
         process.resume()
-    run.world.nodes.remove(node)
     refused = until(lambda: sum(each.refused for each in run.rows()), "a refused commit")
     print(f"    {refused} commits of the frozen node were refused", flush=True)
     run.world.ray.remove_node(node, allow_graceful=False)
     run.world.nodes.append(run.world.ray.add_node(num_cpus=1))
+    return moment
 
 
-def kill_the_database(run: Run) -> None:
+def kill_the_database(run: Run) -> float:
     run.world.postgres.kill()
+    moment = time.time()
     time.sleep(2)
     run.world.postgres.start()
+    print(f"    PostgreSQL answers again after {time.time() - moment:.1f} s", flush=True)
+    return moment
 
 
-def kill_the_driver(run: Run) -> None:
+def kill_the_driver(run: Run) -> float:
     assert run.driver is not None
     run.driver.kill()
     run.driver.wait()
+    return time.time()
 
 
-CASES: Mapping[str, tuple[str, Callable[[Run], None]]] = {
+CASES: Mapping[str, tuple[str, Callable[[Run], float]]] = {
     "nothing": ("nothing fails", nothing),
     "owner": ("kill -9 an owner", kill_an_owner),
     "supervisor": ("kill the supervisor", kill_the_supervisor),
@@ -251,25 +266,43 @@ def play(world: World, name: str) -> Result:
     until(lambda: all(each.state == "running" for each in run.placed()), "all owners")
     feed = Feed(run.directories, RATE)
     time.sleep(BEFORE)
-    failed_at = time.time()
-    CASES[name][1](run)
-    until(lambda: has_passed(run, failed_at), "all partitions")
-    recovery = time.time() - failed_at
+    watch = Watch(run)
+    failed_at = CASES[name][1](run)
+    recovery = until(lambda: watch.passed(failed_at), "all partitions") - failed_at
     time.sleep(AFTER)
     feed.stop()
-    until(lambda: has_passed(run, time.time() - GRACE - QUIET), "the last events")
+    fed = time.time()
+    until(lambda: watch.passed(fed), "the last events")
+    watch.stop()
     time.sleep(QUIET)
     run.cluster().down()
     return compare(run, recovery)
 
 
-def has_passed(run: Run, moment: float) -> bool:
-    rows = attempt(run.rows)
-    return (
-        bool(rows)
-        and len(rows) == len({each.name for each in run.placed()})
-        and all(each.at > moment for each in rows)
-    )
+class Watch:
+    """Notes when the partitions' clocks passed which moment, as the store has it."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._seen: list[tuple[float, float]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def passed(self, moment: float) -> float | None:
+        """When the last partition had committed all that had happened before that moment."""
+        return next((when for when, at in self._seen if at > moment), None)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        count = len(by_partition(self._run.sources(), PARTITIONS))
+        while not self._stop.wait(0.1):
+            rows = attempt(self._run.rows)
+            if rows and len(rows) == count:
+                self._seen.append((time.time(), min(each.at for each in rows)))
 
 
 def start_driver(run: Run) -> None:
