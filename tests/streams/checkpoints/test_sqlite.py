@@ -166,6 +166,7 @@ def without_a_table(path: Path) -> None:
         (of_format(3), "is a checkpoint store of format 3; this version reads 2"),
         (foreign, "is another program's database, not a checkpoint store"),
         (foreign_in_wal, "is another program's database, not a checkpoint store"),
+        (lambda path: path.write_bytes(b"x"), "cannot be read as a checkpoint store: file is not a database"),
         (text, "cannot be read as a checkpoint store: file is not a database"),
         (cut, "database disk image is malformed|is damaged"),
     ],
