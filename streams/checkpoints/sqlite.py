@@ -196,6 +196,8 @@ class Checkpoints(SqlCheckpoints):
             raise ValueError(f"{self.where} has one of these outputs already: {error}") from None
         except sqlite3.ProgrammingError as error:
             raise ValueError(f"{self.where} cannot be used any more: {error}") from None
+        except UnicodeDecodeError as error:  # Python's, for a name or a message that is no text
+            raise StoreRefused(f"{self.where} cannot be read as a checkpoint store: {error}") from None
         except sqlite3.DatabaseError as error:
             code = _code(error)
             if code in LOCKED:

@@ -75,6 +75,23 @@ def test_a_wrong_byte_is_noticed_or_harmless(whole: bytes, truth: Any, tmp_path:
     assert min(exact, refused) > 100
 
 
+def test_a_name_that_is_no_text_is_damage(whole: bytes, tmp_path: Path) -> None:
+    """Python cannot even say SQLite's own words about it."""
+    path = tmp_path / "state.db"
+    path.write_bytes(whole.replace(b"tableoutputoutput", b"table\xdd\xddtputoutput"))
+    with pytest.raises(StoreRefused, match=r"cannot be read as a checkpoint store: .*utf-8"):
+        Checkpoints(path)
+
+
+def test_a_wrong_mark_of_delivery_is_noticed(whole: bytes, tmp_path: Path) -> None:
+    """No checksum is of it, since it changes; SQLite's check misses it in the index of the undelivered."""
+    path = tmp_path / "state.db"
+    place = whole.index(b"\x08\x02s1op")  # output 2 of the first partition; 9 is SQLite's 1, 8 its 0
+    path.write_bytes(whole[:place] + b"\x09" + whole[place + 1 :])
+    with pytest.raises(StoreRefused, match=r"is damaged: .*in index undelivered"):
+        Checkpoints(path)
+
+
 def test_a_file_that_was_cut_is_refused(whole: bytes, truth: Any, tmp_path: Path) -> None:
     """Within a page or between two; only an empty one is a new store."""
     chosen = random.Random(9)

@@ -219,6 +219,38 @@ def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
         assert store.outputs("p") == [TWO, ONE]
 
 
+def left_in_the_midst_of_being_made(path: Path, pages_before: int = 0) -> bytes:
+    """The first page is written, and the journal that would undo it is still there."""
+    executed(path, "PRAGMA user_version = 0; CREATE TABLE x (y); DROP TABLE x; VACUUM")
+    header = bytes.fromhex("d9d505f920a163d7") + b"".join(
+        number.to_bytes(4, "big") for number in (0, 7, pages_before, 512, 4096)
+    )
+    path.with_name(f"{path.name}-journal").write_bytes(header.ljust(512, b"\0"))
+    return path.read_bytes()
+
+
+def test_a_maker_that_was_killed_leaves_no_ruin(tmp_path: Path) -> None:
+    """kill -9 between the first page and the end of the journal: the next one makes the file."""
+    path = tmp_path / "state.db"
+    left_in_the_midst_of_being_made(path)
+    made(path)
+    with closing(Checkpoints(path)) as store:
+        assert store.outputs("p") == [TWO, ONE]
+
+
+def test_what_another_program_left_unfinished_is_its_own(tmp_path: Path) -> None:
+    """To undo its write would change its file."""
+    path = tmp_path / "theirs.db"
+    foreign(path)
+    before = path.read_bytes()
+    left_in_the_midst_of_being_made(tmp_path / "other.db", pages_before=2)
+    (tmp_path / "other.db-journal").rename(tmp_path / "theirs.db-journal")
+    with pytest.raises(OSError, match=r"theirs.db cannot be read or written: ") as refused:
+        Checkpoints(path)
+    assert path.read_bytes() == before, refused.value
+    assert (tmp_path / "theirs.db-journal").exists()
+
+
 @pytest.mark.parametrize(
     "statement",
     [
