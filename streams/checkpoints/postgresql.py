@@ -40,7 +40,7 @@ TABLES: Final = (
         emitted bigint NOT NULL, checkpoint bytea NOT NULL DEFAULT '',
         checkpoint_checksum bigint NOT NULL DEFAULT 0, checksum bigint NOT NULL)""",
     """CREATE TABLE sessionstreams.output (
-        partition bigint NOT NULL REFERENCES sessionstreams.partition, emission bigint NOT NULL,
+        partition bigint NOT NULL, emission bigint NOT NULL,
         session_id text NOT NULL, operator text NOT NULL, sequence bigint NOT NULL, value bytea NOT NULL,
         checksum bigint NOT NULL, delivered smallint NOT NULL DEFAULT 0,
         PRIMARY KEY (partition, emission), UNIQUE (partition, session_id, operator, sequence))""",
