@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from math import isnan
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 from zlib import crc32
@@ -189,7 +190,8 @@ class SqlCheckpoints(ABC):
         try:
             self._write(work)
         except Fenced:
-            self._count_refusal(partition)
+            with suppress(Fenced, StoreRefused, OSError):  # who lost the partition hears that, above all
+                self._count_refusal(partition)
             raise
 
     def undelivered(self, partition: str) -> list[Output]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.checkpoints import Checkpoint, Checkpoints, Output, StoreRefused
+from streams.checkpoints import Checkpoint, Checkpoints, Fenced, Output, StoreRefused
 
 A = Checkpoint(at=1.5, positions={"file": 7}, snapshots={"Fold": b"\x01"}, sequences={"op": {"s": 1}})
 ONE = Output("s", "op", 1, b"{}")
@@ -356,6 +356,22 @@ def test_a_commit_that_the_database_refuses_is_undone(tmp_path: Path) -> None:
         assert store.outputs("p") == []
         store.commit("p", 1, A, [ONE])
         assert store.claim("p") == (2, A)
+
+
+def test_a_refusal_that_cannot_be_counted_is_one(tmp_path: Path) -> None:
+    """Who lost the partition must stop, whatever else is wrong."""
+    with closing(Checkpoints(tmp_path / "state.db")) as store:
+        store.claim("p")
+        store.claim("p", "two")
+
+        def refuse(action: int, *_: object) -> int:
+            return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_UPDATE else sqlite3.SQLITE_OK
+
+        store._connection.set_authorizer(refuse)
+        with pytest.raises(Fenced, match="is owned by two since epoch 2"):
+            store.commit("p", 1, A)
+        store._connection.set_authorizer(None)
+        assert [each.refused for each in store.partitions()] == [0]
 
 
 def test_when_a_commit_was_is_the_wall_clock(tmp_path: Path) -> None:
