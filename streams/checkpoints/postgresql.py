@@ -40,7 +40,7 @@ TABLES: Final = (
         emitted bigint NOT NULL, checkpoint bytea NOT NULL DEFAULT '',
         checkpoint_checksum bigint NOT NULL DEFAULT 0, checksum bigint NOT NULL)""",
     """CREATE TABLE sessionstreams.output (
-        partition bigint NOT NULL REFERENCES sessionstreams.partition, emission bigint NOT NULL,
+        partition bigint NOT NULL, emission bigint NOT NULL,
         session_id text NOT NULL, operator text NOT NULL, sequence bigint NOT NULL, value bytea NOT NULL,
         checksum bigint NOT NULL, delivered smallint NOT NULL DEFAULT 0,
         PRIMARY KEY (partition, emission), UNIQUE (partition, session_id, operator, sequence))""",
@@ -65,6 +65,7 @@ PATIENT: Final[Mapping[str, str]] = {
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
 }
 """A server that is gone without a word is given up in 25 s; an address may say otherwise."""
 
@@ -94,7 +95,7 @@ class PostgresqlCheckpoints(SqlCheckpoints):
     the midst of a transaction loses it after 10 s.
 
     When the connection is lost, it is made again, and what was under way is done again; a commit only if
-    the server had not done it before its answer was lost.
+    the server had not done it before its answer was lost. A claim may take two epochs then.
 
     Args:
         url: ``postgresql://user:password@host:port/database``; any parameter of libpq may be given.

@@ -53,7 +53,7 @@ class Checkpoints(SqlCheckpoints):
         OSError: It cannot be opened or written.
 
     Memory: a few MB of SQLite's cache. Time: opening reads the whole file (a million outputs take about
-    2 s); a commit waits for the disk.
+    3 s); a commit waits for the disk.
     """
 
     format: ClassVar[int] = FORMAT
@@ -109,6 +109,10 @@ class Checkpoints(SqlCheckpoints):
         """Without writing to it, see whether the file is ours, of a format we can read, and whole."""
         if not self.path.exists() or not self.path.stat().st_size:
             return
+        if not sqlite_formats.begins_as_it_should(self.path):
+            raise StoreRefused(
+                f"{self.where} cannot be read as a checkpoint store: file is not a database"
+            )
         name = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(self._connect(name, uri=True)) as database:
             try:
@@ -192,6 +196,8 @@ class Checkpoints(SqlCheckpoints):
             raise ValueError(f"{self.where} has one of these outputs already: {error}") from None
         except sqlite3.ProgrammingError as error:
             raise ValueError(f"{self.where} cannot be used any more: {error}") from None
+        except UnicodeDecodeError as error:  # Python's, for a name or a message that is no text
+            raise StoreRefused(f"{self.where} cannot be read as a checkpoint store: {error}") from None
         except sqlite3.DatabaseError as error:
             code = _code(error)
             if code in LOCKED:

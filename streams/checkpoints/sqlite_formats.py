@@ -12,7 +12,15 @@ import msgspec
 from streams.checkpoints.checkpoint import Output, StoredPartition, StoreRefused, decode
 from streams.checkpoints.tables import OUTPUT, checksum_of, checksum_of_output
 
-__all__ = ["APPLICATION", "FORMAT", "MIGRATIONS", "Migration", "create", "is_left_unfinished"]
+__all__ = [
+    "APPLICATION",
+    "FORMAT",
+    "MIGRATIONS",
+    "Migration",
+    "begins_as_it_should",
+    "create",
+    "is_left_unfinished",
+]
 
 APPLICATION: Final = 0x53455353
 """SQLite's ``application_id``: says whose file it is ("SESS")."""
@@ -35,6 +43,11 @@ TABLES: Final = (
     "CREATE INDEX undelivered ON output (partition, emission) WHERE delivered = 0",
 )
 
+MAGIC: Final = b"SQLite format 3\0"
+
+VERSIONS: Final = frozenset({1, 2})
+"""With a journal that undoes, with a WAL: how the file can be written and read."""
+
 JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")
 """How a journal begins that SQLite has to undo."""
 
@@ -46,6 +59,13 @@ def create(database: sqlite3.Connection) -> None:
     for table in TABLES:
         database.execute(table)
     database.execute(f"PRAGMA application_id = {APPLICATION}")
+
+
+def begins_as_it_should(path: Path) -> bool:
+    """Whether SQLite reads and writes such a file; it takes one of a single byte for an empty one."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    return header.startswith(MAGIC) and set(header[18:20]) <= VERSIONS
 
 
 def is_left_unfinished(path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from math import isnan
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 from zlib import crc32
 
@@ -153,13 +155,17 @@ class SqlCheckpoints(ABC):
 
         Raises:
             Fenced: The partition's epoch has moved on. The store counts it.
-            ValueError: One of the outputs is in the store already.
+            ValueError: One of the outputs is in the store already, or the checkpoint's time is no number.
             StoreRefused: The partition is damaged.
             OSError: The store cannot be reached, written, or had for itself.
 
         Memory: the outputs and the encoded checkpoint, until they are written.
         Time: linear in what is written, however much was written before.
         """
+        if isnan(checkpoint.at):
+            raise ValueError(
+                f"the checkpoint of the partition {partition} is at no time: {checkpoint.at}"
+            )
         encoded, said = encode(checkpoint), tuple(outputs)
         before: int | None = None
 
@@ -173,7 +179,7 @@ class SqlCheckpoints(ABC):
             before = row.commits
             committed = msgspec.structs.replace(
                 row,
-                at=checkpoint.at,
+                at=checkpoint.at + 0.0,  # neither 0 nor -0.0: databases keep one zero
                 committed_at=self._now(statements),
                 commits=row.commits + 1,
                 emitted=row.emitted + len(said),
@@ -184,7 +190,8 @@ class SqlCheckpoints(ABC):
         try:
             self._write(work)
         except Fenced:
-            self._count_refusal(partition)
+            with suppress(Fenced, StoreRefused, OSError):  # who lost the partition hears that, above all
+                self._count_refusal(partition)
             raise
 
     def undelivered(self, partition: str) -> list[Output]:

@@ -57,6 +57,15 @@ def test_a_commit_whose_answer_was_lost_is_done_once(before: bool, at_commit: An
         assert store.claim("p") == (2, Checkpoint(at=3.0))
 
 
+def test_a_claim_whose_answer_was_lost_holds(at_commit: Any, url: str) -> None:
+    """Under the epoch that was answered."""
+    with closing(open_store(url)) as store:
+        at_commit(before=False)
+        epoch, _ = store.claim("p")
+        store.commit("p", epoch, A, [output(1)])
+        assert [(each.epoch, each.commits) for each in store.partitions()] == [(epoch, 1)]
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_who_lost_the_partition_with_the_connection_is_refused(
     before: bool, at_commit: Any, url: str

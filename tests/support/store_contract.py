@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
+from math import inf, nan
 
 import pytest
 
@@ -165,6 +166,18 @@ def any_bytes_are_a_value(open_: Open) -> None:
         assert store.claim("p")[1] == large
 
 
+def any_number_is_a_time(open_: Open) -> None:
+    """What is written can be read again, however databases keep numbers; what is none is not written."""
+    with closing(open_()) as store:
+        store.claim("p")
+        for at in (0, -0.0, 1 / 3, 1e300, -1.5, 7, inf):
+            store.commit("p", 1, Checkpoint(at=at))
+            assert store.partitions()[0].at == at
+        with pytest.raises(ValueError, match="the checkpoint of the partition p is at no time: nan"):
+            store.commit("p", 1, Checkpoint(at=nan))
+        assert store.claim("p") == (2, Checkpoint(at=inf))
+
+
 def many_threads_may_use_it(open_: Open) -> None:
     """Each its own partition, and all of them one."""
     barrier = threading.Barrier(6)
@@ -258,6 +271,7 @@ RULES = [
     partitions_are_told,
     any_text_is_a_name,
     any_bytes_are_a_value,
+    any_number_is_a_time,
     many_threads_may_use_it,
     many_processes_may_fight_for_it,
     it_is_made_once_by_all_who_open_it_at_once,

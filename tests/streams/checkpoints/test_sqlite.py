@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.checkpoints import Checkpoint, Checkpoints, Output, StoreRefused
+from streams.checkpoints import Checkpoint, Checkpoints, Fenced, Output, StoreRefused
 
 A = Checkpoint(at=1.5, positions={"file": 7}, snapshots={"Fold": b"\x01"}, sequences={"op": {"s": 1}})
 ONE = Output("s", "op", 1, b"{}")
@@ -166,6 +166,7 @@ def without_a_table(path: Path) -> None:
         (of_format(3), "is a checkpoint store of format 3; this version reads 2"),
         (foreign, "is another program's database, not a checkpoint store"),
         (foreign_in_wal, "is another program's database, not a checkpoint store"),
+        (lambda path: path.write_bytes(b"x"), "cannot be read as a checkpoint store: file is not a database"),
         (text, "cannot be read as a checkpoint store: file is not a database"),
         (cut, "database disk image is malformed|is damaged"),
     ],
@@ -216,6 +217,38 @@ def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
     made(path)
     with closing(Checkpoints(path)) as store:
         assert store.outputs("p") == [TWO, ONE]
+
+
+def left_in_the_midst_of_being_made(path: Path, pages_before: int = 0) -> bytes:
+    """The first page is written, and the journal that would undo it is still there."""
+    executed(path, "PRAGMA user_version = 0; CREATE TABLE x (y); DROP TABLE x; VACUUM")
+    header = bytes.fromhex("d9d505f920a163d7") + b"".join(
+        number.to_bytes(4, "big") for number in (0, 7, pages_before, 512, 4096)
+    )
+    path.with_name(f"{path.name}-journal").write_bytes(header.ljust(512, b"\0"))
+    return path.read_bytes()
+
+
+def test_a_maker_that_was_killed_leaves_no_ruin(tmp_path: Path) -> None:
+    """kill -9 between the first page and the end of the journal: the next one makes the file."""
+    path = tmp_path / "state.db"
+    left_in_the_midst_of_being_made(path)
+    made(path)
+    with closing(Checkpoints(path)) as store:
+        assert store.outputs("p") == [TWO, ONE]
+
+
+def test_what_another_program_left_unfinished_is_its_own(tmp_path: Path) -> None:
+    """To undo its write would change its file."""
+    path = tmp_path / "theirs.db"
+    foreign(path)
+    before = path.read_bytes()
+    left_in_the_midst_of_being_made(tmp_path / "other.db", pages_before=2)
+    (tmp_path / "other.db-journal").rename(tmp_path / "theirs.db-journal")
+    with pytest.raises(OSError, match=r"theirs.db cannot be read or written: ") as refused:
+        Checkpoints(path)
+    assert path.read_bytes() == before, refused.value
+    assert (tmp_path / "theirs.db-journal").exists()
 
 
 @pytest.mark.parametrize(
@@ -323,6 +356,22 @@ def test_a_commit_that_the_database_refuses_is_undone(tmp_path: Path) -> None:
         assert store.outputs("p") == []
         store.commit("p", 1, A, [ONE])
         assert store.claim("p") == (2, A)
+
+
+def test_a_refusal_that_cannot_be_counted_is_one(tmp_path: Path) -> None:
+    """Who lost the partition must stop, whatever else is wrong."""
+    with closing(Checkpoints(tmp_path / "state.db")) as store:
+        store.claim("p")
+        store.claim("p", "two")
+
+        def refuse(action: int, *_: object) -> int:
+            return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_UPDATE else sqlite3.SQLITE_OK
+
+        store._connection.set_authorizer(refuse)
+        with pytest.raises(Fenced, match="is owned by two since epoch 2"):
+            store.commit("p", 1, A)
+        store._connection.set_authorizer(None)
+        assert [each.refused for each in store.partitions()] == [0]
 
 
 def test_when_a_commit_was_is_the_wall_clock(tmp_path: Path) -> None:
