@@ -22,6 +22,7 @@ class Positioned(msgspec.Struct, frozen=True, gc=False):
         event: The event; its ``at`` is the record's own time (seconds), not the time of reading.
         key: The log that it is of: a path, or a session's id.
         after: Where to go on in that log: bytes from a file's beginning, or a session's last ``seq``.
+            Below 0: the log is gone, and so is its position.
     """
 
     event: SessionEvent
@@ -52,7 +53,8 @@ class Reader(Protocol):
             Events in the order in which they are to be taken in; none when nothing came.
 
         Raises:
-            OSError: The source cannot be read: a file is gone, a server refuses for good.
+            OSError: The source cannot be read, such as a file that is gone.
+            OpencodeError: A server cannot be reached, or refuses for good.
             ValueError: It is no such source, or shorter than the position at which it was opened.
         """
         ...
