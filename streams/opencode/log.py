@@ -5,15 +5,15 @@ twin and a row of ``POST /sync/history`` hold the same, so both become events in
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, cast
 
 import msgspec
 
 from streams.events import SessionEvent
 from streams.opencode import wire
 
-__all__ = ["Entry", "Sequence", "event_of", "payload_of"]
+__all__ = ["Entry", "Sequence", "entry_in", "event_of", "kind_of", "payload_of"]
 
 MAX_SESSIONS: Final = 10_000
 MAX_HELD: Final = 1_000
@@ -27,6 +27,35 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename={"session_id": "aggreg
     seq: int
     session_id: str
     data: msgspec.Raw
+
+
+class _Twin(msgspec.Struct, gc=False, rename={"entry": "syncEvent"}):
+    entry: Entry
+
+
+class _TwinInEnvelope(msgspec.Struct, gc=False):
+    payload: _Twin
+
+
+_twin = cast(Callable[[bytes], _TwinInEnvelope], msgspec.json.Decoder(_TwinInEnvelope).decode)
+
+
+def kind_of(payload: bytes) -> bytes:
+    """The type, without decoding: the first one there is, since it comes before what has others.
+
+    A payload in some other order gives a wrong type, which no twin has, and is decoded.
+    """
+    start = payload.find(b'"type":"') + 8
+    return payload[start : payload.find(b'"', start)] if start > 7 else b""
+
+
+def entry_in(payload: bytes) -> Entry:
+    """The entry that a twin on ``/global/event`` brings; its kind is ``sync``.
+
+    Raises:
+        ValueError, RecursionError: It cannot be read.
+    """
+    return _twin(payload).payload.entry
 
 
 def payload_of(kind: str, properties: bytes, event_id: str = "") -> bytes:
