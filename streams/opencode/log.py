@@ -13,8 +13,23 @@ import msgspec
 from streams.events import SessionEvent
 from streams.opencode import wire
 
-__all__ = ["Entry", "Sequence", "entry_in", "event_of", "kind_of", "payload_of"]
+__all__ = [
+    "MAX_TOLD",
+    "Entry",
+    "Sequence",
+    "deletion_of",
+    "entry_in",
+    "event_of",
+    "is_deletion",
+    "kind_of",
+    "payload_of",
+]
 
+MAX_TOLD: Final = 900
+"""Sessions that ``/sync/history`` is told of at the most: at 1 000 it fails with status 500."""
+
+
+DELETED: Final = "session.deleted"
 MAX_SESSIONS: Final = 10_000
 MAX_HELD: Final = 1_000
 
@@ -70,6 +85,17 @@ def event_of(entry: Entry, at: float) -> SessionEvent:
     kind, _, version = entry.type.rpartition(".")
     kind = kind if version.isdigit() else entry.type
     return wire.decode(payload_of(kind, bytes(entry.data), entry.id), at)
+
+
+def is_deletion(entry: Entry) -> bool:
+    """Whether it is its session's last one; the session's log is deleted with it."""
+    return entry.type.startswith(DELETED)
+
+
+def deletion_of(session_id: str) -> Entry:
+    """What the last entry may have been of a session that is gone, log and all."""
+    properties = {"sessionID": session_id, "info": {"id": session_id}}
+    return Entry("", DELETED, -1, session_id, msgspec.Raw(msgspec.json.encode(properties)))
 
 
 Numbered = SessionEvent | None
