@@ -247,7 +247,7 @@ class _Positions:
         key = self._prefixes[number] + come.key
         if come.after < 0:
             return self._positions.pop(key, None) is not None
-        if come.after <= self._positions.get(key, 0):
+        if come.after <= self._positions.get(key, -1):
             return False
         self._positions[key] = come.after
         return True

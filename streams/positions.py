@@ -22,7 +22,7 @@ class Positioned(msgspec.Struct, frozen=True, gc=False):
         event: The event; its ``at`` is the record's own time (seconds), not the time of reading.
         key: The log that it is of: a path, or a session's id.
         after: Where to go on in that log: bytes from a file's beginning, or a session's last ``seq``. It
-            grows from 1 with every event of the log; an event that is told again has its old one. Below
+            grows with every event of the log, from 0; an event that is told again has its old one. Below
             0: the log ends with this event, and so does its position.
     """
 

@@ -15,6 +15,7 @@ from streams.opencode.errors import (
 )
 from streams.opencode.intake import Counts
 from streams.opencode.live import LiveEvents, connect
+from streams.opencode.server_log import ServerLog
 from streams.opencode.session_history import history
 from streams.opencode.state import ConnectionState
 from streams.opencode.wire import decode, decode_wanted
@@ -31,6 +32,7 @@ __all__ = [
     "OpencodeError",
     "Refused",
     "ServerFailed",
+    "ServerLog",
     "TimedOut",
     "Unauthorized",
     "Unreachable",

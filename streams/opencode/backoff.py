@@ -1,9 +1,14 @@
 """How long to wait before trying again."""
 
 import random
+import threading
 from collections.abc import Callable
 
-__all__ = ["Backoff"]
+from reactivex import abc
+
+from streams.schedulers import calling
+
+__all__ = ["Backoff", "Pauses"]
 
 
 class Backoff:
@@ -31,3 +36,29 @@ class Backoff:
     def reset(self) -> None:
         """It worked: begin anew."""
         self._step = self._first
+
+
+class Pauses:
+    """Waits in one thread, until any other says that there is nothing left to wait for.
+
+    Args:
+        scheduler: The clock.
+    """
+
+    def __init__(self, scheduler: abc.SchedulerBase) -> None:
+        self._scheduler = scheduler
+        self._wake = threading.Event()
+        self._ended = False
+
+    def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or once it is ended."""
+        timer = self._scheduler.schedule_relative(seconds, calling(self._wake.set))
+        self._wake.wait()
+        timer.dispose()
+        if not self._ended:
+            self._wake.clear()
+
+    def end(self) -> None:
+        """Wait no more."""
+        self._ended = True
+        self._wake.set()

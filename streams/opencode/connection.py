@@ -1,9 +1,7 @@
 """One connection after the other: connect, read, notice the end, wait, connect again."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from math import inf
-from threading import Event, Lock
 from typing import Final
 
 import msgspec
@@ -21,18 +19,18 @@ from streams.opencode.errors import (
     TimedOut,
     Unreachable,
 )
+from streams.opencode.exchanges import Exchanges
 from streams.opencode.feed import Feed
 from streams.opencode.intake import Counts, Intake
 from streams.opencode.known import KnownSessions
 from streams.opencode.resume import Resumption
 from streams.opencode.state import ConnectionState, Status
-from streams.opencode.transport import JSON, Exchange, Transport, answer
+from streams.opencode.transport import Exchange, Transport
 from streams.opencode.watchdog import Watchdog
-from streams.schedulers import calling, seconds_of
+from streams.schedulers import seconds_of
 
 __all__ = ["Connection", "Policy", "Scope"]
 
-EVENT_STREAM: Final = "text/event-stream"
 SERVER: Final = "/global/event"
 INSTANCE: Final = "/event"
 TELL_EVERY: Final = 1.0
@@ -104,15 +102,13 @@ class Connection:
         self._seconds = seconds_of(scheduler)
         self._scope = scope
         self._policy = policy
+        self._exchanges = Exchanges(transport, policy.patience, scheduler)
         self._intake = Intake()
         known = KnownSessions()
-        self._resumption = Resumption(self._ask, self._intake, known, hub.wants)
+        self._resumption = Resumption(self._exchanges.ask, self._intake, known, hub.wants)
         self._feed = Feed(hub, self._intake, known, self._resumption, self._seconds, self._greeted)
         self._backoff = Backoff(policy.first_retry, policy.longest_retry)
         self._path = SERVER
-        self._exchanges: set[Exchange] = set()
-        self._changing = Lock()
-        self._closed = Event()
         self._been_connected = False
         self._attempt = self._unanswered = self._told_gaps = 0
         self._connected_at = self._told_at = inf
@@ -125,17 +121,17 @@ class Connection:
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
-        return self._closed.is_set()
+        return self._exchanges.closed
 
     def run(self) -> None:
         """Follow the server until closed, or until the first connection fails."""
-        while not self._closed.is_set():
+        while not self.closed:
             self._attempt += 1
             self._tell("reconnecting" if self._been_connected else "connecting")
             try:
                 self._follow()
             except OpencodeError as error:
-                if self._closed.is_set():
+                if self.closed:
                     break
                 if not self._been_connected and self._is_final(error):
                     self._tell("closed", error)
@@ -148,12 +144,8 @@ class Connection:
 
     def close(self) -> None:
         """End it, from any thread; ``run`` returns soon."""
-        self._closed.set()
         self._feed.stopped = True
-        with self._changing:
-            exchanges = list(self._exchanges)
-        for exchange in exchanges:
-            exchange.abort(Unreachable("closed"))
+        self._exchanges.close()
 
     # --- one connection ---------------------------------------------------------------------------
 
@@ -169,37 +161,23 @@ class Connection:
                     self._tell("connected")
         finally:
             watchdog.dispose()
-            self._done_with(exchange)
+            self._exchanges.done_with(exchange)
             self._feed.end()
         raise Unreachable(f"{self._transport.url} ended the stream")
 
     def _open(self) -> Exchange:
         """A server without ``/global/event`` has ``/event``, which knows one directory and no log."""
         try:
-            return self._opened(self._path, {})
+            return self._exchanges.stream(self._path, {})
         except (NotFound, NotOpencode):
             if self._been_connected or self._scope.everything:
                 raise
         directory = self._scope.directory
         try:
-            exchange = self._opened(INSTANCE, {"directory": directory} if directory else {})
+            exchange = self._exchanges.stream(INSTANCE, {"directory": directory} if directory else {})
         except NotFound as error:
             raise NotOpencode(f"neither of opencode's event streams is there: {error}") from None
         self._path = INSTANCE
-        return exchange
-
-    def _opened(self, path: str, parameters: Mapping[str, str]) -> Exchange:
-        exchange = self._begin("GET", path, parameters, kind=EVENT_STREAM)
-        late = TimedOut(f"{self._transport.url}{path}: no answer within {self._policy.patience:g} s")
-        abort = calling(partial(exchange.abort, late))
-        timer = self._scheduler.schedule_relative(self._policy.patience, abort)
-        try:
-            exchange.open()
-        except OpencodeError:
-            self._done_with(exchange)
-            raise
-        finally:
-            timer.dispose()
         return exchange
 
     def _greeted(self) -> None:
@@ -207,7 +185,7 @@ class Connection:
         directory = self._scope.directory
         if not self._been_connected and not self._scope.everything and self._path == SERVER:
             if directory is None:
-                directory = answers.directory_of(self._ask("GET", "/path"), "/path")
+                directory = answers.directory_of(self._exchanges.ask("GET", "/path"), "/path")
             self._intake.only(directory)
         if directory is not None:
             self._resumption.directory = directory
@@ -215,42 +193,6 @@ class Connection:
         self._attempt = 0
         self._connected_at = self._seconds()
         self._tell("connected")
-
-    # --- questions on the side --------------------------------------------------------------------
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        parameters: Mapping[str, str] | None = None,
-        body: object = None,
-    ) -> bytes:
-        exchange = self._begin(method, path, parameters or {}, body)
-        where = f"{self._transport.url}{path}"
-        try:
-            return answer(exchange, where, self._policy.patience, self._scheduler)
-        finally:
-            self._done_with(exchange)
-
-    def _begin(
-        self,
-        method: str,
-        path: str,
-        parameters: Mapping[str, str],
-        body: object = None,
-        kind: str = JSON,
-    ) -> Exchange:
-        exchange = self._transport.exchange(method, path, parameters, body, kind)
-        with self._changing:
-            self._exchanges.add(exchange)
-        if self._closed.is_set():
-            exchange.abort(Unreachable("closed"))
-        return exchange
-
-    def _done_with(self, exchange: Exchange) -> None:
-        exchange.close()
-        with self._changing:
-            self._exchanges.discard(exchange)
 
     # --- what to make of an end -------------------------------------------------------------------
 

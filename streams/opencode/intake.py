@@ -9,12 +9,10 @@ from loguru import logger
 from streams.events import MalformedEvent, SessionEvent, UnknownEvent
 from streams.opencode import wire
 from streams.opencode.framing import Oversized
-from streams.opencode.log import Entry, Sequence, event_of
+from streams.opencode.log import Entry, Sequence, entry_in, event_of, kind_of
+from streams.opencode.recent import RecentIds
 
 __all__ = ["Counts", "Intake"]
-
-REMEMBERED: Final = 8_192
-"""Event ids by which a repeated event is known; the numbers of the log need no such bound."""
 
 MAX_UNKNOWN_TYPES: Final = 256
 
@@ -66,47 +64,11 @@ class Counts(msgspec.Struct):
     dropped: int = 0
 
 
-class _Twin(msgspec.Struct, gc=False, rename={"entry": "syncEvent"}):
-    entry: Entry
-
-
-class _TwinInEnvelope(msgspec.Struct, gc=False):
-    payload: _Twin
-
-
 class _Scope(msgspec.Struct, gc=False):
     directory: str | None = None
 
 
-_twin = cast(
-    Callable[[bytes], _TwinInEnvelope],
-    msgspec.json.Decoder(_TwinInEnvelope).decode,
-)
 _scope = cast(Callable[[bytes], _Scope], msgspec.json.Decoder(_Scope).decode)
-
-
-class RecentIds:
-    """A set that forgets the oldest: two generations, so that forgetting costs nothing."""
-
-    def __init__(self, size: int = REMEMBERED) -> None:
-        self._size = size
-        self._young: set[str] = set()
-        self._old: set[str] = set()
-
-    def __contains__(self, event_id: str) -> bool:
-        return event_id in self._young or event_id in self._old
-
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old)
-
-    def add(self, event_id: str) -> None:
-        self._young.add(event_id)
-        if len(self._young) >= self._size:
-            self._old, self._young = self._young, set()
-
-    def discard(self, event_id: str) -> None:
-        self._young.discard(event_id)
-        self._old.discard(event_id)
 
 
 class Intake:
@@ -146,7 +108,7 @@ class Intake:
             return (MalformedEvent("", at, "", payload.head, f"oversized: {payload.size} bytes"),)
         if self._prefixes and not (payload.startswith(self._prefixes) or self._in_scope(payload)):
             return ()
-        kind = _kind(payload)
+        kind = kind_of(payload)
         if kind == b"sync":
             return self._take_twin(payload, at)
         if kind in self._numbered:
@@ -181,7 +143,7 @@ class Intake:
 
     def _take_twin(self, payload: bytes, at: float) -> Iterable[SessionEvent]:
         try:
-            entry = _twin(payload).payload.entry
+            entry = entry_in(payload)
         except (ValueError, RecursionError):
             return self._take_plain(wire.decode(payload, at))
         kind = entry.type.rpartition(".")[0].encode()
@@ -216,12 +178,3 @@ class Intake:
                 return
             self._unknown.add(event.type)
             logger.warning("opencode sends {!r} events, of which nothing is known here", event.type)
-
-
-def _kind(payload: bytes) -> bytes:
-    """The type, without decoding: the first one there is, since it comes before what has others.
-
-    A payload in some other order gives a wrong type, which no twin has, and is decoded.
-    """
-    start = payload.find(b'"type":"') + 8
-    return payload[start : payload.find(b'"', start)] if start > 7 else b""

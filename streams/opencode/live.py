@@ -10,11 +10,11 @@ from reactivex.disposable import Disposable
 
 from streams import checks
 from streams.hub import Attachment, EventHub
+from streams.opencode.backoff import Pauses
 from streams.opencode.connection import Connection, Policy, Scope
 from streams.opencode.current import Current
 from streams.opencode.state import ConnectionState
 from streams.opencode.transport import USERNAME, Http, Transport
-from streams.schedulers import calling
 
 __all__ = ["LiveEvents", "connect"]
 
@@ -98,7 +98,7 @@ class LiveEvents(EventHub):
                 self.state.set(state)
 
         return Connection(
-            self._transport, self, tell, reader.pause, self.clock, self._scope, self._policy
+            self._transport, self, tell, reader.pauses.wait, self.clock, self._scope, self._policy
         )
 
 
@@ -107,8 +107,7 @@ class _Reader:
 
     def __init__(self, events: LiveEvents) -> None:
         self._events = events
-        self._scheduler = events.clock
-        self._wake = threading.Event()
+        self.pauses = Pauses(events.clock)
         self.connection = events.connection(self)
 
     def start(self) -> None:
@@ -116,15 +115,7 @@ class _Reader:
 
     def stop(self) -> None:
         self.connection.close()
-        self._wake.set()
-
-    def pause(self, seconds: float) -> None:
-        """Wait by the scheduler; not at all once stopped."""
-        timer = self._scheduler.schedule_relative(seconds, calling(self._wake.set))
-        self._wake.wait()
-        timer.dispose()
-        if not self.connection.closed:
-            self._wake.clear()
+        self.pauses.end()
 
     def _run(self) -> None:
         try:

@@ -5,16 +5,31 @@ twin and a row of ``POST /sync/history`` hold the same, so both become events in
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, cast
 
 import msgspec
 
 from streams.events import SessionEvent
 from streams.opencode import wire
 
-__all__ = ["Entry", "Sequence", "event_of", "payload_of"]
+__all__ = [
+    "MAX_TOLD",
+    "Entry",
+    "Sequence",
+    "deletion_of",
+    "entry_in",
+    "event_of",
+    "is_deletion",
+    "kind_of",
+    "payload_of",
+]
 
+MAX_TOLD: Final = 900
+"""Sessions that ``/sync/history`` is told of at the most: at 1 000 it fails with status 500."""
+
+
+DELETED: Final = "session.deleted"
 MAX_SESSIONS: Final = 10_000
 MAX_HELD: Final = 1_000
 
@@ -29,6 +44,35 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename={"session_id": "aggreg
     data: msgspec.Raw
 
 
+class _Twin(msgspec.Struct, gc=False, rename={"entry": "syncEvent"}):
+    entry: Entry
+
+
+class _TwinInEnvelope(msgspec.Struct, gc=False):
+    payload: _Twin
+
+
+_twin = cast(Callable[[bytes], _TwinInEnvelope], msgspec.json.Decoder(_TwinInEnvelope).decode)
+
+
+def kind_of(payload: bytes) -> bytes:
+    """The type, without decoding: the first one there is, since it comes before what has others.
+
+    A payload in some other order gives a wrong type, which no twin has, and is decoded.
+    """
+    start = payload.find(b'"type":"') + 8
+    return payload[start : payload.find(b'"', start)] if start > 7 else b""
+
+
+def entry_in(payload: bytes) -> Entry:
+    """The entry that a twin on ``/global/event`` brings; its kind is ``sync``.
+
+    Raises:
+        ValueError, RecursionError: It cannot be read.
+    """
+    return _twin(payload).payload.entry
+
+
 def payload_of(kind: str, properties: bytes, event_id: str = "") -> bytes:
     """The payload that ``/event`` would have sent."""
     name = msgspec.json.encode(kind)
@@ -41,6 +85,17 @@ def event_of(entry: Entry, at: float) -> SessionEvent:
     kind, _, version = entry.type.rpartition(".")
     kind = kind if version.isdigit() else entry.type
     return wire.decode(payload_of(kind, bytes(entry.data), entry.id), at)
+
+
+def is_deletion(entry: Entry) -> bool:
+    """Whether it is its session's last one; the session's log is deleted with it."""
+    return entry.type.startswith(DELETED)
+
+
+def deletion_of(session_id: str) -> Entry:
+    """What the last entry may have been of a session that is gone, log and all."""
+    properties = {"sessionID": session_id, "info": {"id": session_id}}
+    return Entry("", DELETED, -1, session_id, msgspec.Raw(msgspec.json.encode(properties)))
 
 
 Numbered = SessionEvent | None

@@ -18,15 +18,12 @@ from streams.opencode.answers import Listed
 from streams.opencode.asking import Ask, Asking
 from streams.opencode.intake import Intake
 from streams.opencode.known import KnownSessions
-from streams.opencode.log import Entry
+from streams.opencode.log import MAX_TOLD, Entry
 from streams.opencode.present import Present, Wants
 
 __all__ = ["Resumption"]
 
 MAX_LISTED: Final = 1_000
-MAX_TOLD: Final = 900
-"""Sessions that ``/sync/history`` is told of at the most: at 1 000 it fails with status 500."""
-
 MAX_LOOKED_FOR: Final = 100
 
 NOTHING_AFTER: Final = 2**53 - 1

@@ -10,7 +10,8 @@ from loguru import logger
 from streams import events as ev
 from streams.events import SessionEvent
 from streams.opencode.framing import Oversized
-from streams.opencode.intake import Intake, RecentIds
+from streams.opencode.intake import Intake
+from streams.opencode.recent import RecentIds
 
 
 def plain(number: int, kind: str = "session.updated", session_id: str = "s") -> bytes:
