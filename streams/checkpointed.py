@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,26 +13,48 @@ from reactivex import Observable
 
 from streams.checkpoints import Fenced, MissingDriver, Output, open_store
 from streams.hub import EventHub
+from streams.limits import ContextLimits
 from streams.logs import DirectoryLog, RecordingLog
+from streams.opencode import Client, ServerLog
 from streams.partition import Partition
 from streams.pipeline import Build
 from streams.positions import Resumable
+from streams.source_options import SCHEMES
 from streams.watch.derivations import Derivations
+from streams.watch.live import LONGEST_WAIT_FOR_LIMITS
 
-__all__ = ["build_of", "log_of", "stopped_by_ctrl_c", "watch_checkpointed"]
+__all__ = ["build_of", "limits_of_servers", "log_of", "stopped_by_ctrl_c", "watch_checkpointed"]
 
 _encode = msgspec.json.Encoder().encode
 
 
-def log_of(source: str) -> Resumable:
-    """What can be read again from a position: a recording, or a directory of them, which is followed.
+def log_of(source: str, password: str | None = None) -> Resumable:
+    """What can be read again from a position: a server, a recording, or a directory that is followed.
 
     Raises:
         ValueError: It is standard input.
     """
     if source == "-":
         raise ValueError("standard input cannot be read from a position: give a file or a directory")
+    if source.startswith(SCHEMES):
+        return ServerLog(source, password=password)
     return DirectoryLog(source) if Path(source).is_dir() else RecordingLog(source)
+
+
+def limits_of_servers(
+    sources: Iterable[str], yours: Mapping[str, int], password: str | None = None
+) -> ContextLimits:
+    """Yours, then those that the servers among the sources tell now.
+
+    Raises:
+        OpencodeError: A server cannot be asked.
+    """
+    told = [
+        Client(source, password=password).providers(timeout=LONGEST_WAIT_FOR_LIMITS).run()
+        for source in sources
+        if source.startswith(SCHEMES)
+    ]
+    return ContextLimits(yours, *(each.find for each in told))
 
 
 def build_of(derivations: Derivations) -> Build:

@@ -1,5 +1,6 @@
 """``sessionstreams cluster``: up, status, down. Needs the extras ``cli`` and ``cluster``."""
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streams.checkpointed import build_of, log_of, stopped_by_ctrl_c
+from streams.checkpointed import build_of, limits_of_servers, log_of, stopped_by_ctrl_c
 from streams.cluster import Cluster, Placed, ScaleOut
 from streams.limit_option import Limits, limits_of
-from streams.limits import ContextLimits
 from streams.refusals import one_line_errors
+from streams.source_options import Password
 from streams.watch.derivations import derivations
 
 __all__ = ["cluster"]
@@ -50,6 +51,7 @@ def up(
     store: Annotated[
         str, typer.Option(help="Where to commit: postgresql://…; a file does for one machine.")
     ],
+    password: Password = None,
     address: Address = None,
     name: Name = "sessionstreams",
     partitions: Annotated[
@@ -64,8 +66,8 @@ def up(
     with one_line_errors(), _connected(address, start=True):
         limits = limits_of(limit or ())
         scale_out = ScaleOut(
-            [log_of(source) for source in sources],
-            build_of(derivations(ContextLimits(limits), threshold=threshold)),
+            [log_of(source, password) for source in sources],
+            build_of(derivations(limits_of_servers(sources, limits, password), threshold=threshold)),
             store,
             partitions,
             name=name,
@@ -150,4 +152,4 @@ def _show(placed: list[Placed]) -> None:
             str(each.refused),
             " ".join(each.sources),
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

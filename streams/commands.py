@@ -13,7 +13,7 @@ from reactivex import Observable, abc
 from rich.console import Console
 
 from streams import recordings
-from streams.checkpointed import log_of, watch_checkpointed
+from streams.checkpointed import limits_of_servers, log_of, watch_checkpointed
 from streams.cluster_command import cluster
 from streams.doctor_command import doctor
 from streams.events import SessionEvent
@@ -118,9 +118,9 @@ def watch(
         str | None,
         typer.Option(
             metavar="STORE",
-            help="Of a recording, or a directory of them, which is followed: commit what is derived, "
-            "and how far it was read, into this SQLite file (or postgresql://…), and go on from there. "
-            "JSON lines, in virtual time.",
+            help="Commit what is derived, and how far SOURCE was read, into this SQLite file (or "
+            "postgresql://…), and go on from there. JSON lines. SOURCE may be a directory of recordings "
+            "too, which is followed; of a server what is in its log is derived from.",
             show_default=False,
         ),
     ] = None,
@@ -132,15 +132,18 @@ def watch(
     lines = as_json or not os.isatty(STDOUT)
     with one_line_errors():
         yours = limits_of(limit or ())
+        if checkpoint is not None:
+            _not_with_checkpoint(
+                compact=compact, directory=directory, everywhere=everywhere, wait=wait, speed=speed
+            )
+            _checkpointed(source, password, yours, threshold, checkpoint)
+            return
         server = server_of(source, password, directory, everywhere=everywhere, wait=wait)
         if server is None:
             _only_of("a running server", source, compact=compact or None)
-            if checkpoint is not None:
-                _checkpointed(source, speed, yours, threshold, checkpoint)
-                return
             watched = _recording(source, _speed(speed, lines=lines), yours, threshold)
         else:
-            _only_of("a recording", source, speed=speed, checkpoint=checkpoint)
+            _only_of("a recording", source, speed=speed)
             watched = _running(server, yours, threshold, compact=compact)
         output = _lines() if lines else _screen(watched.name, threshold)
     watching = Watching(
@@ -156,12 +159,17 @@ def watch(
 
 
 def _checkpointed(
-    source: str, speed: float | None, limits: dict[str, int], threshold: float, store: str
+    source: str, password: str | None, yours: dict[str, int], threshold: float, store: str
 ) -> None:
-    if speed:
-        raise ValueError(f"--checkpoint plays in virtual time: speed must be 0, got {speed!r}")
-    table = derivations(ContextLimits(limits), threshold=threshold)
-    watch_checkpointed(log_of(source), table, store, {"limit": limits, "threshold": threshold})
+    limits = limits_of_servers((source,), yours, password)
+    table = derivations(limits, threshold=threshold)
+    watch_checkpointed(log_of(source, password), table, store, {"limit": yours, "threshold": threshold})
+
+
+def _not_with_checkpoint(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise ValueError(f"--{name} and --checkpoint exclude each other")
 
 
 class _Watched(NamedTuple):

@@ -24,8 +24,8 @@ SIGN_OF_LIFE: Final = 10.0
 
 RARER: Final = 4.0
 LONGEST_PAUSE: Final = 2.0
-"""Commits that take long come so many times their length apart, so that a fifth of the time is theirs; but
-not so many seconds, since one that waited for its store says nothing about the next."""
+"""Commits that take long come so many times their length apart, so that a fifth of the time is theirs;
+but no more seconds, since one that waited for its store says nothing about the next."""
 
 NO_OPTIONS: Final[Mapping[str, object]] = {}
 
@@ -82,8 +82,8 @@ class Partition:
             of its subscriptions must not change, see ``Memory``.
         store: Where to commit. Used by the thread of ``run`` only.
         sink: Gets each output once it is committed; None leaves them in the store, undelivered.
-        every: Seconds between two commits at least: commits that take long come rarer, up to 2 s apart, so
-            that they take a fifth of the time; and one in 10 s will do while nothing is new.
+        every: Seconds between two commits at least: commits that take long come rarer, up to 2 s apart,
+            so that they take a fifth of the time; and one in 10 s will do while nothing is new.
         owner: Who runs it, for people who look into the store.
         options: What the operators are built with, as values that JSON has (limits, thresholds): a
             checkpoint that was made with others is refused with an error that names the difference.

@@ -6,7 +6,7 @@ import typer
 
 from streams.opencode import Client, LiveEvents, connect
 
-__all__ = ["Directory", "Everywhere", "Password", "Server", "Source", "Wait", "server_of"]
+__all__ = ["SCHEMES", "Directory", "Everywhere", "Password", "Server", "Source", "Wait", "server_of"]
 
 SCHEMES: Final = ("http://", "https://")
 

@@ -121,8 +121,6 @@ class LogReader:
         scheduler: The clock of all timers.
     """
 
-    ended: Final = False
-
     def __init__(
         self,
         transport: Transport,
@@ -153,6 +151,11 @@ class LogReader:
     def caught_up(self) -> bool:
         """Whether connected, with all that was there by then returned by ``read``."""
         return self._following.is_current and not self._ready and self._ahead.empty()
+
+    @property
+    def ended(self) -> bool:
+        """Never: a server that is down is waited for."""
+        return False
 
     def read(self, wait: float) -> list[Positioned]:
         """The next events, at most 1 000; see ``streams.positions.Reader``.

@@ -122,3 +122,32 @@ def test_who_is_read_no_longer_is_told_later(
     process.communicate(timeout=60)
     told = run("watch", source, "--checkpoint", path, *LIMIT).stdout.splitlines()
     assert len(told) == len(outputs_of(source, path)) > 10
+
+
+def test_what_excludes_a_checkpoint_is_named(run: Callable[..., Any], tmp_path: Path) -> None:
+    """Before anything is opened."""
+    for option in ("--compact", "--wait", "--everywhere", "--speed=2"):
+        refused = run("watch", "http://127.0.0.1:9", "--checkpoint", tmp_path / "state.db", option)
+        assert refused.returncode == 2
+        assert (
+            f"{option.partition('=')[0]} and --checkpoint exclude each other".encode() in refused.stderr
+        )
+    assert not (tmp_path / "state.db").exists()
+
+
+def test_a_server_is_gone_on_with(loopback: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    """Ctrl-C, and a kill -9, while it works: of what is in its log each value is told once."""
+    told: list[bytes] = []
+    for events, end in ((60, signal.SIGINT), (70, signal.SIGKILL), (100_000, signal.SIGINT)):
+        loopback.happen(events)
+        process = start("watch", loopback.url, "--checkpoint", tmp_path / "state.db", *LIMIT)
+        told.append(process.stdout.readline())
+        process.send_signal(end)
+        told += process.stdout.readlines()
+        process.wait(30)
+    lines = [json.loads(line) for line in told if line.endswith(b"\n")]
+    keys = {(line["session_id"], line["operator"], line["sequence"]) for line in lines}
+    with closing(Checkpoints(tmp_path / "state.db")) as store:
+        stored = store.outputs(loopback.url)
+    assert keys == {(each.session_id, each.operator, each.sequence) for each in stored}
+    assert len(keys) > 3
