@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ import msgspec
 from reactivex import Observable
 
 from streams.checkpoints import Fenced, MissingDriver, Output, open_store
+from streams.faults import Fault, log_fault
 from streams.hub import EventHub
 from streams.limits import ContextLimits
 from streams.logs import DirectoryLog, RecordingLog
-from streams.opencode import Client, ServerLog
+from streams.opencode import BadAnswer, Client, NotOpencode, ServerLog
 from streams.partition import Partition
 from streams.pipeline import Build
 from streams.positions import Resumable
@@ -47,14 +49,18 @@ def limits_of_servers(
     """Yours, then those that the servers among the sources tell now.
 
     Raises:
-        OpencodeError: A server cannot be asked.
+        OpencodeError: A server cannot be reached, or refuses.
     """
-    told = [
-        Client(source, password=password).providers(timeout=LONGEST_WAIT_FOR_LIMITS).run()
-        for source in sources
-        if source.startswith(SCHEMES)
-    ]
+    told = [_told_by(source, password) for source in sources if source.startswith(SCHEMES)]
     return ContextLimits(yours, *(each.find for each in told))
+
+
+def _told_by(url: str, password: str | None) -> ContextLimits:
+    try:
+        return Client(url, password=password).providers(timeout=LONGEST_WAIT_FOR_LIMITS).run()
+    except (NotOpencode, BadAnswer) as error:  # an older version; its log will say whether it can be read
+        log_fault(Fault("limits", "", time.time(), error))
+        return ContextLimits()
 
 
 def build_of(derivations: Derivations) -> Build:

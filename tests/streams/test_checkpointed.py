@@ -138,7 +138,7 @@ def test_what_excludes_a_checkpoint_is_named(run: Callable[..., Any], tmp_path: 
 def test_a_server_is_gone_on_with(loopback: Any, start: Callable[..., Any], tmp_path: Path) -> None:
     """Ctrl-C, and a kill -9, while it works: of what is in its log each value is told once."""
     told: list[bytes] = []
-    for events, end in ((60, signal.SIGINT), (70, signal.SIGKILL), (100_000, signal.SIGINT)):
+    for events, end in ((125, signal.SIGINT), (60, signal.SIGKILL), (100_000, signal.SIGINT)):
         loopback.happen(events)
         process = start("watch", loopback.url, "--checkpoint", tmp_path / "state.db", *LIMIT)
         told.append(process.stdout.readline())
