@@ -48,7 +48,7 @@ def answered(read: Read, count: int) -> bool:
 
 
 def test_read_while_it_happens_and_read_again(drive: Any, model: ScriptedModel) -> None:
-    """Two turns with tools and a child: told live, from the beginning, and from every seventh position, alike."""
+    """Two turns with tools and a child: told live, from the beginning, and from any position, alike."""
     log = ServerLog(drive.server.url)
     live = log.open({})
     child = model.plan("child", Answer("The child is done."))
@@ -66,7 +66,7 @@ def test_read_while_it_happens_and_read_again(drive: Any, model: ScriptedModel) 
     for each in whole:
         created = getattr(each.event, "created", 0) if isinstance(each.event, ev.SessionCreated) else 0
         assert not created or abs(each.event.at - created) < 5
-    for start in range(0, len(whole), 7):
+    for start in range(0, len(whole), max(1, len(whole) // 5)):
         again = log.open(positions(whole[:start]))
         assert said(read_to(again, lambda read: True)) == said(whole[start:]), start
         again.close()
