@@ -32,6 +32,13 @@ HISTORY: Final = "/sync/history"
 PATIENCE: Final = 60.0
 """Seconds that the history may take: it may be hundreds of megabytes."""
 
+SETTLE: Final = 1.0
+"""Seconds after the greeting, after which the history is asked for again.
+
+opencode 1.18 greets before it listens to its own events: what happens within some 0.1 s of the greeting
+is in the history only (seen with a session that was created 73 ms after it).
+"""
+
 STEADY: Final = 10.0
 """Seconds of being connected after which the waits between two connections begin anew."""
 
@@ -40,8 +47,8 @@ class Following:
     """Gives every entry of the log after what was told, once, each session's in order.
 
     ``run`` blocks, so it needs a thread. First the stream is opened, then the history is asked for: what
-    is made in between comes by both and is given once. A number that is missing amid the stream has the
-    history asked for again.
+    is made in between comes by both and is given once. It is asked for again when the server must have
+    begun to listen, and whenever a number is missing amid the stream.
 
     Args:
         exchanges: How to reach the server.
@@ -105,19 +112,25 @@ class Following:
         """Read one connection to its end, which is always an error: no entry is the last one."""
         exchange = self._exchanges.stream(STREAM, {})
         watchdog = Watchdog(exchange, self._silence, self._scheduler)
-        frames, greeted = Frames(), False
+        frames, heard = Frames(), 0
         try:
             while chunk := watchdog.read():
                 payloads = frames.feed(chunk)
-                if payloads and not greeted:  # the server hears us, so nothing is missed from now on
-                    greeted = True
-                    self._catch_up()
+                if payloads and heard < 2:
+                    heard += 1
+                    self._begin() if heard == 1 else self._catch_up()
                 self._take(payloads)
         finally:
             self.is_current = False
             watchdog.dispose()
             self._exchanges.done_with(exchange)
         raise Unreachable(f"{self._exchanges.url} ended the stream")
+
+    def _begin(self) -> None:
+        """The server has greeted: what was missed, and what is until it listens."""
+        self._give(self._missed())
+        self._pauses.wait(SETTLE)
+        self._catch_up()
 
     def _take(self, payloads: list[bytes | Oversized]) -> None:
         """What one read of the stream brought."""
@@ -146,25 +159,26 @@ class Following:
 
     def _catch_up(self) -> None:
         self.is_current = False
-        self._give(self._missed())
+        self._give(self._told(self._progress.untold(self._history(self._progress.told()))))
         self.is_current = True
 
     def _missed(self) -> list[Dated]:
-        """All that was not told, as told from now on."""
-        rows = [self._dated(entry) for entry in self._history()]
+        """What was not told before this connection, with the sessions that are gone since."""
+        rows = self._history(self._progress.told(but=1))
         gone = [self._gone(session_id) for session_id in self._progress.behind(rows)]
-        missed = [*self._progress.untold(rows), *gone]
-        for each in missed:
-            self._progress.tell(each.entry)
-        return missed
+        return self._told([*self._progress.untold(rows), *gone])
 
-    def _history(self) -> list[Entry]:
-        told = self._progress.told()
+    def _told(self, entries: list[Dated]) -> list[Dated]:
+        for each in entries:
+            self._progress.tell(each.entry)
+        return entries
+
+    def _history(self, told: dict[str, int]) -> list[Dated]:
         try:
             answer = self._exchanges.ask("POST", HISTORY, body=told, patience=PATIENCE)
         except (NotFound, NotOpencode) as error:
             raise NotOpencode(f"{self._exchanges.url} has no log to be read again: {error}") from None
-        return answers.entries_of(answer, HISTORY)
+        return [self._dated(entry) for entry in answers.entries_of(answer, HISTORY)]
 
     def _gone(self, session_id: str) -> Dated:
         """A session whose log is shorter than what was told of it: its deletion deletes the log, too."""

@@ -48,16 +48,19 @@ class Progress:
         else:
             self.last[entry.session_id] = entry.seq
 
-    def told(self) -> dict[str, int]:
-        """What to tell ``/sync/history``, such that it answers with the last entry that was told, too.
+    def told(self, *, but: int = 0) -> dict[str, int]:
+        """What to tell ``/sync/history``.
 
         It answers with all of a session that it is not told of, so those with the longest logs are told.
+
+        Args:
+            but: So many of the entries that were told shall be in the answer, too, for ``behind``.
         """
         longest = heapq.nlargest(MAX_TOLD, self.last.items(), key=lambda item: item[1])
-        return {session_id: last - 1 for session_id, last in longest if last > 0}
+        return {session_id: last - but for session_id, last in longest if last >= but}
 
     def behind(self, rows: Iterable[Dated]) -> list[str]:
-        """Sessions of which an answer has not even the last entry that was told."""
+        """Sessions of which an answer has not even the last entry that was told, although it should."""
         highest: dict[str, int] = {}
         for row in rows:
             session_id = row.entry.session_id

@@ -29,6 +29,9 @@ PATIENCE: Final = 5.0
 MAX_AHEAD: Final = 64
 """Reads of the stream that wait to be taken; then nothing is read until some are."""
 
+LOOK_EVERY: Final = 1.0
+"""Seconds between looks whether it is still worth waiting for room."""
+
 MAX_GIVEN: Final = 1_000
 """Events that one ``read`` returns at the most."""
 
@@ -181,8 +184,7 @@ class LogReader:
         while self._take(0.0):  # the thread may be waiting for room
             pass
         self._ready = deque[Dated]()
-        with suppress(Full):
-            self._ahead.put_nowait([])
+        self._wake()
 
     def _take(self, wait: float) -> bool:
         """Whether something came."""
@@ -193,15 +195,22 @@ class LogReader:
         return True
 
     def _give(self, entries: list[Dated]) -> None:
-        if entries and not self._exchanges.closed:
-            self._ahead.put(entries)
+        while entries and not self._exchanges.closed:
+            with suppress(Full):
+                self._ahead.put(entries, timeout=LOOK_EVERY)
+                return
 
     def _run(self) -> None:
         try:
             self._following.run()
         except Exception as error:  # whoever reads has to know
             self._error = error
-            self._ahead.put([])
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let whoever waits in ``read`` look again; where there is no room, nobody waits."""
+        with suppress(Full):
+            self._ahead.put_nowait([])
 
 
 def _positioned(dated: Dated) -> Positioned:
