@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench
 
 .PHONY: demo test check lint types layers format
-.PHONY: notebooks browser postgres e2e pictures coverage field-failures
+.PHONY: notebooks browser postgres cluster cluster-bench e2e pictures coverage field-failures
 .PHONY: soak kill fuzz audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
@@ -46,6 +46,16 @@ browser: $(READY)         ## the report in headless Chromium
 postgres: $(READY)        ## checkpoints in a PostgreSQL server of the tests' own
 	tests/support/install-package initdb postgresql
 	$(BIN)/pytest -q -rs tests/postgres
+
+cluster: $(READY)         ## what breaks in a cluster, broken: Ray and PostgreSQL on this machine
+	$(BIN)/python -m pip install --quiet --editable '.[cluster,postgres]'
+	tests/support/install-package initdb postgresql
+	$(BIN)/python tests/matrix/matrix.py
+
+cluster-bench: $(READY)   ## events a second of one process, and of one, two and four owners
+	$(BIN)/python -m pip install --quiet --editable '.[cluster,postgres]'
+	tests/support/install-package initdb postgresql
+	$(BIN)/python tests/matrix/bench.py
 
 pictures: $(READY)        ## draw the README's pictures anew
 	$(BIN)/python tests/pictures.py

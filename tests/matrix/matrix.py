@@ -1,6 +1,6 @@
 """What breaks in a cluster, broken: one line per case, with what was lost, doubled, and how long it took.
 
-``python tests/cluster/matrix.py [case ...]``: three nodes of Ray and a PostgreSQL on this machine. Four
+``python tests/matrix/matrix.py [case ...]``: three nodes of Ray and a PostgreSQL on this machine. Four
 directories grow as agents work; in their midst something is killed. What the cluster has put into the
 store must be what one process that was never interrupted derives from the same directories.
 
