@@ -49,7 +49,8 @@ class ServerLog:
     a session that was deleted while nobody read is told as one ``SessionDeleted``, at the time when it
     was missed, and one of which nothing was read is not told at all.
 
-    A server that is down, or fails, is waited for, with growing pauses; ``caught_up`` is false meanwhile.
+    A server that is down, or fails, is waited for, with growing pauses; ``caught_up`` is false meanwhile,
+    and for a second after each connection: a server greets before it listens to its own events.
 
     Args:
         base_url: Where the server listens, such as ``http://127.0.0.1:4096``. It names the source.
