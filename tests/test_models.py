@@ -391,6 +391,7 @@ class Sessions(RuleBasedStateMachine):
         if announced:
             self.log(session_id, "compacted")
             self.say(say.compacted(session_id), twice=twice)
+        self.log(session_id, "answered", True)  # nobody heard a part of it, so it may have said something
         overtaken["finish"], overtaken["tokens"] = "stop", 180_000
         session["spent"][overtaken["id"]] = 180_000
         self.say(self.answer(session_id, overtaken), twice=twice)

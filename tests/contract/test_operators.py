@@ -9,11 +9,12 @@ import operator_contract as contract
 import pytest
 import reactivex as rx
 from every_operator import ARGUMENTS, exported_functions, make_operator, operator_names
-from session_script import script
+from session_script import dated, script
 
 import operators as ops
 from streams import ContextLimits, testing
 from streams.events import SessionEvent
+from streams.schedulers import Replay
 
 SHARED = {"compact": "its subscribers share one run, so that nothing is compacted twice"}
 """Whose subscriptions are not independent of each other, and why."""
@@ -69,6 +70,22 @@ def test_contract(name: str, rule: str) -> None:
     if name in SHARED and rule == "runs_have_no_state_in_common":
         pytest.skip(SHARED[name])
     contract.RULES[rule](OPERATORS[name])
+
+
+@each_operator
+def test_a_scheduler_given_is_the_clock(name: str) -> None:
+    """X8: it says by a clock of its own what it says by the stream's, which stands still; and hands it on."""
+    expected = contract.played(make_operator(name), script(), until=contract.LONG).values
+    line, given = testing.Timeline(), Replay()
+    stream = line.hub.pipe(make_operator(name, scheduler=given))
+    seen: list[Any] = []
+    stream.subscribe(seen.append)
+    for at, event in script():
+        given.advance_to(at)
+        line.hub.on_next(dated(event, at))
+    given.advance_to(contract.LONG)
+    assert seen == expected
+    assert stream.scheduler is given  # type: ignore[attr-defined]
 
 
 @each_operator

@@ -115,6 +115,20 @@ def test_an_answer_that_says_something_starts_the_count_afresh(part: ev.PartUpda
     assert [each.message_ids for _, each in seen] == [("m3", "m4", "m5")]
 
 
+@pytest.mark.parametrize(("announced", "recoveries"), [(True, [4.1]), (False, [])])
+def test_an_answer_that_a_compaction_overtook(announced: bool, recoveries: list[float]) -> None:
+    """C15, C2: it ends after the summary, and no part of it was heard. A compaction that was announced
+    begins after it; one that was not has begun nothing, so that answer may have said something."""
+    line, seen = watched()
+    overtaken = assistant("s", "m2", tokens=False, finish="", created=2.5)
+    line.play((1, compacted("s")), *silent(2, "m1"), (2.6, overtaken))
+    line.play((3, assistant("s", "m3", summary=True)))
+    if announced:
+        line.play((3.1, compacted("s")), *silent(3.2, "m4"))
+    line.play((3.5, assistant("s", "m2", created=2.5)), *silent(4, "m5", "m6"))
+    assert [at for at, _ in seen] == recoveries
+
+
 @pytest.mark.parametrize(
     "part", [text("s", "m2", "p", " \n"), ev.PartUpdated("s", part=ev.Part("p", "m2", "patch"))]
 )

@@ -36,6 +36,7 @@ from streams.testing import (
     deleted,
     outputs,
     play_marbles,
+    removed,
     text,
     tool,
     tool_after,
@@ -168,6 +169,34 @@ def test_only_what_is_new_triggers() -> None:
         (66, tool("s", "c1", "bash", "completed", output="x")),
     )
     assert seen == [1.0, 66.0]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        removed("s", "unheard-of"),
+        updated("s", title="renamed"),
+        assistant("s", "m2", tokens=False, created=2),
+        assistant("s", "m2", tokens=False, created=2, error="MessageAbortedError"),
+        compacted("other"),
+    ],
+    ids=["removed", "renamed", "repeated", "failed", "another session"],
+)
+def test_what_changes_nothing_decides_nothing(event: SessionEvent) -> None:
+    """C12: once the cooldown is over, it is the next news of the window that triggers."""
+    known = (2, assistant("s", "m2", tokens=False))
+    assert times(full(1), known, (70, event), after(80)) == [1.0, 80.0]
+
+
+def test_a_settled_call_is_a_cause_whoever_says_so() -> None:
+    """C12: the hook after a tool and the tool's part, completed or failed, are one cause."""
+    settled = [
+        (1, tool("s", "c1", "bash", "completed", output="x")),
+        (2, tool("s", "c2", "bash", "error", error="x")),
+        after(3),
+    ]
+    seen = outputs(ops.compaction_triggers(LIMITS, cooldown=0), [full(0), *settled])
+    assert [trigger.cause for trigger in seen] == ["sample", "tool", "tool", "tool"]
 
 
 def test_four_tool_calls_at_one_instant() -> None:
@@ -307,6 +336,16 @@ def test_the_trigger_and_the_gauge_agree_to_the_token() -> None:
         assert len(triggers) == tokens - 91_750
 
 
+@pytest.mark.parametrize(
+    ("arguments", "least"),
+    [({"threshold": 0.75}, 150_000), ({"absolute": 140_000}, 140_000), ({"threshold": 1.0}, 200_000)],
+)
+def test_it_triggers_from_the_threshold_on(arguments: dict[str, float], least: int) -> None:
+    """C14: a fraction and a number of tokens are both reached by standing exactly on them."""
+    for tokens, expected in ((least - 1, []), (least, [0.0])):
+        assert times((0, assistant("s", "m1", input=tokens)), **arguments) == expected
+
+
 def test_tiny_windows() -> None:
     """C13: 16 384 tokens have a threshold of 12 779, and a prompt of 5 000 does not reach it."""
     limits = ContextLimits({"anthropic/x": 16_384})
@@ -395,6 +434,28 @@ def test_a_repeated_measurement_takes_nothing_in() -> None:
     assert seen == [1_000]
 
 
+def test_each_call_counts() -> None:
+    """U3: said by their parts alone, two calls are two outputs."""
+    seen = pending_after(
+        (0, assistant("s", "m1", input=100_000)),
+        (1, tool("s", "c1", "read", "completed", output="x" * 3_998, message_id="m1")),
+        (2, tool("s", "c2", "read", "completed", output="x" * 1_998, message_id="m1")),
+    )
+    assert seen == [1_500]
+
+
+def test_compacted_said_twice_takes_in_nothing_more() -> None:
+    """U1, U3: output of the first call after a compaction is in no summary, and stays pending."""
+    seen = pending_after(
+        (0, assistant("s", "m1", input=100_000)),
+        (1, compacted("s")),
+        (2, tool("s", "c1", "read", "completed", output="x" * 3_998, message_id="m2")),
+        (3, compacted("s")),
+        (4, assistant("s", "m2", input=50_000)),
+    )
+    assert seen == [1_000]
+
+
 def test_pending_output_is_bounded() -> None:
     """U3: of a session that is never measured again, the sizes of 256 outputs are kept."""
     logic = logic_of()
@@ -444,7 +505,8 @@ def test_a_limit_removed_triggers_nothing() -> None:
     answers.append(200_000)
     line.play(after(64))
     assert [at for at, _ in seen] == [0.0, 64.0]
-    assert [(fault.at, type(fault.error)) for fault in line.faults] == [(62.0, IndexError)]
+    faults = [(each.at, each.session_id, type(each.error)) for each in line.faults]
+    assert faults == [(62.0, "s", IndexError)]
 
 
 def test_a_smaller_model_triggers() -> None:

@@ -33,6 +33,30 @@ def ratios(*events: SessionEvent | tuple[float, SessionEvent]) -> list[float | N
     return [usage.ratio for usage in outputs(ops.context_usage(LIMITS), events)]
 
 
+def test_a_reading_says_it_all() -> None:
+    """U14: of what is known and of what is not, with the model and its limit in both cases."""
+    answer = assistant("s", "m1", input=150_000, output=700, cache_read=10_000)
+    known, unknown = outputs(ops.context_usage(LIMITS), [(3, answer), (5, compacted("s"))])
+    assert known == ops.ContextUsage(
+        session_id="s",
+        tokens=160_000,
+        limit=200_000,
+        limit_kind="context",
+        ratio=0.80,
+        projected=160_700,
+        provider_id="anthropic",
+        model_id="x",
+        message_id="m1",
+        at=3.0,
+        messages_since=0,
+        accounting="exclusive",
+        reason="sample",
+    )
+    assert unknown == replace(
+        known, tokens=None, ratio=None, projected=None, message_id="", at=5.0, reason="compacted"
+    )
+
+
 # --- what is a measurement ------------------------------------------------------------------------
 
 
@@ -60,13 +84,17 @@ def test_either_mark_makes_a_summary(mark: dict[str, bool]) -> None:
 
 def test_a_finished_summary_compacts_without_the_event() -> None:
     """U1, C2: ``session.compacted`` is lost in a gap and absent from forks; the summary says it too."""
-    seen = ratios(
-        assistant("s", "m1", input=150_000),
-        assistant("s", "m2", input=160_000, agent="compaction", summary=True),
-        compacted("s"),
-        assistant("s", "m3", input=20_000),
+    usages = outputs(
+        ops.context_usage(LIMITS),
+        [
+            assistant("s", "m1", input=150_000),
+            assistant("s", "m2", input=160_000, agent="compaction", summary=True),
+            compacted("s"),
+            assistant("s", "m3", input=20_000),
+        ],
     )
-    assert seen == [0.75, None, 0.1]
+    expected = [(0.75, "sample"), (None, "compacted"), (0.1, "sample")]
+    assert [(usage.ratio, usage.reason) for usage in usages] == expected
 
 
 def test_a_failed_summary_compacts_nothing() -> None:
@@ -177,6 +205,13 @@ def test_a_user_message_is_no_summary() -> None:
     """U1: only an answer summarises; a prompt to the compaction's agent names the model like any."""
     prompt = replace(user("s", "u2", model="anthropic/long"), agent="compaction")
     assert ratios(assistant("s", "m1", input=100_000), prompt) == [0.5, 0.1]
+
+
+def test_a_prompt_measures_nothing() -> None:
+    """U2: whatever a user message claims of tokens and of being finished."""
+    counted = assistant("s", "m2", input=180_000)
+    prompt = replace(counted, role="user")
+    assert (ratios(prompt), ratios(counted)) == ([], [0.9])
 
 
 def test_zero_is_no_measurement() -> None:
@@ -405,7 +440,7 @@ def test_a_limit_is_looked_up_at_every_reading() -> None:
     line.play((1, assistant("s", "m1", input=50_000)))
     line.play((2, assistant("s", "m1", input=50_000, created=1)))
     limits.override({"anthropic/x": 100_000})
-    line.play((3, assistant("s", "m1", input=50_000, created=1)))
+    line.play((3, assistant("s", "m1", input=50_000, created=1)), (3, updated("s", title="renamed")))
     line.play((4, assistant("s", "m2", tokens=False)))
     assert [(at, usage.at, usage.ratio, usage.reason) for at, usage in seen] == [
         (1.0, 1.0, 0.25, "sample"),
@@ -464,9 +499,10 @@ def test_a_resolver_is_asked_each_time_and_may_raise() -> None:
         (162_000, 324_000, 0.5),
         (162_000, None, None),
     ]
-    assert [(fault.at, fault.session_id, str(fault.error)) for fault in line.faults] == [
-        (1.0, "s", "no network for anthropic/x"),
-        (4.0, "s", "no network for anthropic/x"),
+    failed = "ContextLimits", "s", "no network for anthropic/x"
+    assert [(each.at, each.where, each.session_id, str(each.error)) for each in line.faults] == [
+        (1.0, *failed),
+        (4.0, *failed),
     ]
 
 

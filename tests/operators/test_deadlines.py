@@ -1,8 +1,9 @@
 """The earliest of many deadlines, against the plainest model of it."""
 
 import sys
-from math import inf
+from math import inf, nan
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,7 +52,6 @@ def test_forgetting_all_leaves_nothing() -> None:
         deadlines.set(f"k{number}", float(number))
     for number in range(1000):
         deadlines.forget(f"k{number}")
-    deadlines.set("gone", None)
 
     assert (len(deadlines), deadlines.earliest, deadlines._heap) == (0, inf, [])
     assert sys.getsizeof(deadlines.armed) == sys.getsizeof({})
@@ -67,6 +67,19 @@ def test_keys_that_come_and_go_do_not_pile_up() -> None:
 
     assert len(deadlines) == 1
     assert len(deadlines._heap) <= 64 + 2
+    assert list(deadlines.due(1e9)) == ["lives"]
+
+
+@pytest.mark.parametrize("never", [None, inf, nan])
+def test_never_is_no_deadline(never: float | None) -> None:
+    """It takes away the one that the key had, and that of no other."""
+    deadlines = Deadlines()
+    deadlines.set("a", 10.0)
+    deadlines.set("b", 20.0)
+    deadlines.set("a", never)
+    deadlines.set("c", never)
+
+    assert (len(deadlines), list(deadlines.due(30.0))) == (1, ["b"])
 
 
 def test_a_key_may_be_set_anew_while_due_ones_are_taken_out() -> None:

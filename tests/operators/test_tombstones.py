@@ -51,6 +51,17 @@ def test_taking_one_away_touches_no_deadline_of_a_living_session() -> None:
     assert (len(tombstones), len(deadlines)) == (0, 0)
 
 
+def test_the_end_of_the_stream_clears_all() -> None:
+    """E6: no tombstone and no deadline outlives it, but those of living sessions."""
+    tombstones, deadlines = stones()
+    deadlines.set("lives", 5.0)
+    for session_id in ("s", "t"):
+        tombstones.put(session_id, 10.0)
+    tombstones.clear()
+
+    assert (len(tombstones), list(deadlines.due(100.0))) == (0, ["lives"])
+
+
 def test_a_hundred_thousand_at_once_cost_the_same_each() -> None:
     """E3: deleting many sessions within a minute; all are gone after it."""
     tombstones, deadlines = stones()

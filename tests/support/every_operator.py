@@ -83,7 +83,7 @@ def operator_names() -> list[str]:
     return [name for name, function in exported_functions().items() if makes_operator(function)]
 
 
-def make_operator(name: str) -> Operator[Any]:
+def make_operator(name: str, **arguments: Any) -> Operator[Any]:
     """The operator with its defaults, and with what ``ARGUMENTS`` has for those that have none."""
     needed = [
         each.name
@@ -94,7 +94,7 @@ def make_operator(name: str) -> Operator[Any]:
         raise LookupError(
             f"{name}() needs {missing}=: add what it is given to ARGUMENTS in tests/support/every_operator.py"
         )
-    return getattr(ops, name)(**{each: ARGUMENTS[each]() for each in needed})
+    return getattr(ops, name)(**{each: ARGUMENTS[each]() for each in needed}, **arguments)
 
 
 def every_operator() -> dict[str, Operator[Any]]:
