@@ -1,8 +1,9 @@
 """What breaks in a cluster, broken: one line per case, with what was lost, doubled, and how long it took.
 
-``python tests/matrix/matrix.py [case ...]``: three nodes of Ray and a PostgreSQL on this machine. Four
-directories grow as agents work; in their midst something is killed. What the cluster has put into the
-store must be what one process that was never interrupted derives from the same directories.
+``python tests/matrix/matrix.py [case ...]``: three nodes of Ray and a PostgreSQL on this machine. Agents
+work on four opencode servers, and into two directories of recordings; in their midst something is killed.
+What the cluster has put into the store must be what one process that was never interrupted derives from
+the same servers and directories.
 
     lost      values of the uninterrupted run that are not in the store
     doubled   values in the store that the uninterrupted run has not
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,19 +34,19 @@ sys.path[:0] = PATHS
 import psutil  # noqa: E402 - it comes with Ray
 import psycopg  # noqa: E402
 import ray  # noqa: E402
-from feed import Feed  # noqa: E402
+from feed import Directory, Feed, Place, Server  # noqa: E402
 from pipeline import GRACE, Repeating, build  # noqa: E402
 from postgres_server import PostgresServer, programs  # noqa: E402
 from ray.cluster_utils import Cluster as RayCluster  # noqa: E402
 
+from streams.checkpointed import log_of  # noqa: E402
 from streams.checkpoints import Checkpoints, Output, StoredPartition, open_store  # noqa: E402
 from streams.cluster import Cluster, Placed, ScaleOut  # noqa: E402
 from streams.cluster.placement import by_partition  # noqa: E402
-from streams.logs import DirectoryLog  # noqa: E402
 from streams.partition import Partition  # noqa: E402
 from streams.positions import Resumable  # noqa: E402
 
-SERVERS = 4
+SERVERS, DIRECTORIES = 4, 2
 PARTITIONS = 16
 RATE = 40.0
 BEFORE, AFTER, QUIET = 4.0, 6.0, 5.0
@@ -58,6 +60,8 @@ HEALTH = {
     "health_check_failure_threshold": 4,
 }
 """A node that is silent for about three seconds is dead; Ray's own default is about half a minute."""
+
+QUIETLY: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 Key = tuple[str, str, int]
 
@@ -73,10 +77,12 @@ class World:
         self.postgres.start()
         head = {"num_cpus": 1, "include_dashboard": False, "_system_config": HEALTH}
         self.ray = RayCluster(
-            initialize_head=True, connect=True, head_node_args=head, shutdown_at_exit=True
+            initialize_head=True, connect=False, head_node_args=head, shutdown_at_exit=True
         )
+        ray.init(address=self.ray.address, namespace="sessionstreams", **QUIETLY)
         self.nodes = [self.ray.add_node(num_cpus=1) for _ in range(2)]
         self.ray.wait_for_nodes()
+        self.numbers = count(1)
         self.folder = Path(tempfile.mkdtemp(prefix="sessionstreams-cluster-"))
 
     def close(self) -> None:
@@ -91,26 +97,35 @@ class World:
 
 
 class Run:
-    """One deployment over four growing directories.
+    """One deployment over four servers and two directories.
 
     Args:
         world: Where.
-        name: The case.
-        wrap: What the cluster reads instead of each directory.
+        name: The case, and its number.
+        wrap: What the cluster reads instead of each log.
     """
 
     def __init__(self, world: World, name: str, wrap: Callable[[Resumable], Resumable]) -> None:
         self.world = world
         self.name = name
         self.url = world.database(name)
-        self.directories = [world.folder / name / f"server-{number}" for number in range(SERVERS)]
-        for directory in self.directories:
-            directory.mkdir(parents=True)
+        self.places: list[Place] = [Server() for _ in range(SERVERS)]
+        self.places += [
+            Directory(world.folder / name / f"directory-{number}") for number in range(DIRECTORIES)
+        ]
         self._wrap = wrap
         self.driver: subprocess.Popen[bytes] | None = None
+        self.note = ""
+
+    def close(self) -> None:
+        for place in self.places:
+            place.close()
+
+    def logs(self) -> list[Resumable]:
+        return [place.log() for place in self.places]
 
     def sources(self) -> list[Resumable]:
-        return [self._wrap(DirectoryLog(directory)) for directory in self.directories]
+        return [self._wrap(log) for log in self.logs()]
 
     def scale_out(self) -> Cluster:
         return ScaleOut(self.sources(), build, self.url, PARTITIONS, name=self.name, grace=GRACE).start()
@@ -122,8 +137,8 @@ class Run:
         with closing(open_store(self.url)) as store:
             return store.partitions()
 
-    def sources_of(self, partition: str) -> list[str]:
-        return [source.name for source in by_partition(self.sources(), PARTITIONS)[partition]]
+    def logs_of(self, partition: str) -> list[Resumable]:
+        return by_partition(self.logs(), PARTITIONS)[partition]
 
     def placed(self) -> list[Placed]:
         """What the supervisor says, once it can be asked."""
@@ -206,7 +221,7 @@ def freeze_a_node(run: Run) -> float:
     for process in reversed(frozen):
         process.resume()
     refused = until(lambda: sum(each.refused for each in run.rows()), "a refused commit")
-    print(f"    {refused} commits of the frozen node were refused", flush=True)
+    run.note = f"{refused} commits refused"
     run.world.ray.remove_node(node, allow_graceful=False)
     run.world.nodes.append(run.world.ray.add_node(num_cpus=1))
     return moment
@@ -217,7 +232,7 @@ def kill_the_database(run: Run) -> float:
     moment = time.time()
     time.sleep(2)
     run.world.postgres.start()
-    print(f"    PostgreSQL answers again after {time.time() - moment:.1f} s", flush=True)
+    run.note = f"the database was away for {time.time() - moment:.1f} s"
     return moment
 
 
@@ -250,6 +265,7 @@ class Result(NamedTuple):
     doubled: int
     changed: int
     recovery: float
+    note: str
 
     @property
     def is_right(self) -> bool:
@@ -258,25 +274,23 @@ class Result(NamedTuple):
 
 def play(world: World, name: str) -> Result:
     """Break something, and compare."""
-    run = Run(world, name, Repeating if name == "twice" else lambda log: log)
-    if name == "driver":
-        start_driver(run)
-    else:
-        run.scale_out()
-    until(lambda: all(each.state == "running" for each in run.placed()), "all owners")
-    feed = Feed(run.directories, RATE)
-    time.sleep(BEFORE)
-    watch = Watch(run)
-    failed_at = CASES[name][1](run)
-    recovery = until(lambda: watch.passed(failed_at), "all partitions") - failed_at
-    time.sleep(AFTER)
-    feed.stop()
-    fed = time.time()
-    until(lambda: watch.passed(fed), "the last events")
-    watch.stop()
-    time.sleep(QUIET)
-    run.cluster().down()
-    return compare(run, recovery)
+    of_its_own = f"{name}_{next(world.numbers)}"
+    with closing(Run(world, of_its_own, Repeating if name == "twice" else lambda log: log)) as run:
+        start_driver(run) if name == "driver" else run.scale_out()
+        until(lambda: all(each.state == "running" for each in run.placed()), "all owners")
+        feed = Feed(run.places, RATE)
+        time.sleep(BEFORE)
+        watch = Watch(run)
+        failed_at = CASES[name][1](run)
+        recovery = until(lambda: watch.passed(failed_at), "all partitions") - failed_at
+        time.sleep(AFTER)
+        feed.stop()
+        fed = time.time()
+        until(lambda: watch.passed(fed), "the last events")
+        watch.stop()
+        time.sleep(QUIET)
+        run.cluster().down()
+        return compare(run, recovery)
 
 
 class Watch:
@@ -313,7 +327,7 @@ def start_driver(run: Run) -> None:
         "--drive",
         run.name,
         run.url,
-        *map(str, run.directories),
+        *(log.name for log in run.logs()),
     ]
     run.driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": run.world.ray.address})
     until(lambda: attempt_named(run), "the driver's cluster")
@@ -326,9 +340,9 @@ def attempt_named(run: Run) -> Any:
         return None
 
 
-def drive(name: str, url: str, *directories: str) -> None:
-    ray.init(namespace="sessionstreams", log_to_driver=False)
-    logs = [DirectoryLog(directory) for directory in directories]
+def drive(name: str, url: str, *sources: str) -> None:
+    ray.init(namespace="sessionstreams", **QUIETLY)
+    logs = [log_of(source, None) for source in sources]
     ScaleOut(logs, build, url, PARTITIONS, name=name, grace=GRACE).start()
     threading.Event().wait()
 
@@ -340,8 +354,8 @@ def compare(run: Run, recovery: float) -> Result:
     expected = [output for row in rows for output in uninterrupted(run, row)]
     mine, whole = by_key(got), by_key(expected)
     changed = sorted(key for key in mine.keys() & whole.keys() if mine[key] != whole[key])
-    for key in changed[:3]:
-        print(f"    {key}\n      is     {mine[key]!r}\n      not    {whole[key]!r}")
+    for key in [*changed, *sorted(mine.keys() ^ whole.keys())][:5]:
+        print(f"    {key}\n      is     {mine.get(key)!r}\n      not    {whole.get(key)!r}")
     return Result(
         len(whole),
         len(whole.keys() - mine.keys()),
@@ -349,6 +363,7 @@ def compare(run: Run, recovery: float) -> Result:
         len(changed)
         + sum(each.sequence != number for each, number in zip(got, numbers(got), strict=True)),
         recovery,
+        run.note,
     )
 
 
@@ -369,15 +384,14 @@ def by_key(outputs: list[Output]) -> dict[Key, bytes]:
 
 
 def uninterrupted(run: Run, row: StoredPartition) -> list[Output]:
-    """What one process says that reads the same directories afterwards, up to the same moment."""
-    names = run.sources_of(row.name)
+    """What one process says that reads the same logs afterwards, up to the same moment."""
     stop = threading.Event()
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(Checkpoints(Path(folder) / "state.db")) as store,
     ):
-        sources = [DirectoryLog(directory) for directory in run.directories if str(directory) in names]
-        partition = Partition("p", sources, build, store, grace=GRACE, wall=lambda: row.at + GRACE)
+        logs = run.logs_of(row.name)
+        partition = Partition("p", logs, build, store, grace=GRACE, wall=lambda: row.at + GRACE)
         thread = threading.Thread(target=partition.run, args=(stop,), daemon=True)
         thread.start()
         until(
@@ -402,7 +416,7 @@ def main(names: list[str]) -> int:
             wrong += not result.is_right
             print(
                 f"{CASES[name][0]:<40} {result.values:>7} {result.lost:>5} {result.doubled:>8} "
-                f"{result.changed:>8} {result.recovery:>7.1f} s",
+                f"{result.changed:>8} {result.recovery:>7.1f} s  {result.note}".rstrip(),
                 flush=True,
             )
     finally:

@@ -27,9 +27,20 @@ DURABLE = {
 Answer = tuple[int, str, bytes]
 
 
-def as_global(raws: Iterable[bytes], directory: str = "/home/dev/project") -> Iterator[bytes]:
-    """A recording of ``/event`` as ``/global/event`` would have sent it: in envelopes, with twins."""
-    numbers: Counter[str] = Counter()
+def as_global(
+    raws: Iterable[bytes],
+    directory: str = "/home/dev/project",
+    *,
+    numbers: Counter[str] | None = None,
+) -> Iterator[bytes]:
+    """A recording of ``/event`` as ``/global/event`` would have sent it: in envelopes, with twins.
+
+    Args:
+        raws: The recording.
+        directory: Where it happened.
+        numbers: How many entries each session's log has already; they are counted on.
+    """
+    numbers = Counter() if numbers is None else numbers
     start = b'{"directory":%s,"project":"p","payload":' % json.dumps(directory).encode()
     for raw in raws:
         yield start + raw + b"}"
@@ -171,7 +182,9 @@ class RecordedServer:
         if route in self.overrides:
             return self.overrides[route]()
         found = self._found(route, parts, parameters, body)
-        return found if isinstance(found, tuple) else (200, JSON, json.dumps(found).encode())
+        if isinstance(found, tuple):
+            return found
+        return 200, JSON, json.dumps(found, separators=(",", ":")).encode()
 
     def _route(self, method: str, parts: list[str]) -> str:
         shown = ["{id}" if part.startswith("ses_") else part for part in parts]
