@@ -38,12 +38,12 @@ from feed import Directory, Feed, Place, Server  # noqa: E402
 from pipeline import GRACE, Repeating, build  # noqa: E402
 from postgres_server import PostgresServer, programs  # noqa: E402
 from ray.cluster_utils import Cluster as RayCluster  # noqa: E402
+from uninterrupted import compare, until  # noqa: E402
 
 from streams.checkpointed import log_of  # noqa: E402
-from streams.checkpoints import Checkpoints, Output, StoredPartition, open_store  # noqa: E402
+from streams.checkpoints import StoredPartition, open_store  # noqa: E402
 from streams.cluster import Cluster, Placed, ScaleOut  # noqa: E402
 from streams.cluster.placement import by_partition  # noqa: E402
-from streams.partition import Partition  # noqa: E402
 from streams.positions import Resumable  # noqa: E402
 
 SERVERS, DIRECTORIES = 4, 2
@@ -52,7 +52,6 @@ RATE = 40.0
 BEFORE, AFTER, QUIET = 4.0, 6.0, 5.0
 """Seconds of work before the failure and after the recovery, and of quiet at the end."""
 
-PATIENCE = 90.0
 HEALTH = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -62,8 +61,6 @@ HEALTH = {
 """A node that is silent for about three seconds is dead; Ray's own default is about half a minute."""
 
 QUIETLY: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-
-Key = tuple[str, str, int]
 
 
 class World:
@@ -161,16 +158,6 @@ def attempt(call: Callable[[], Any]) -> Any:
         return call()
     except (ray.exceptions.RayError, OSError):
         return None
-
-
-def until(found: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """What is found, as soon as it is."""
-    end = time.monotonic() + patience
-    while not (value := found()):
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {patience:.0f} s")
-        time.sleep(0.1)
-    return value
 
 
 # --- what breaks ----------------------------------------------------------------------------------
@@ -290,7 +277,9 @@ def play(world: World, name: str) -> Result:
         watch.stop()
         time.sleep(QUIET)
         run.cluster().down()
-        return compare(run, recovery)
+        with closing(open_store(run.url)) as store:
+            values, differences = compare(store, build, run.logs_of, GRACE)
+        return Result(values, *differences, recovery, run.note)
 
 
 class Watch:
@@ -345,61 +334,6 @@ def drive(name: str, url: str, *sources: str) -> None:
     logs = [log_of(source, None) for source in sources]
     ScaleOut(logs, build, url, PARTITIONS, name=name, grace=GRACE).start()
     threading.Event().wait()
-
-
-def compare(run: Run, recovery: float) -> Result:
-    rows = run.rows()
-    with closing(open_store(run.url)) as store:
-        got = [output for row in rows for output in store.outputs(row.name)]
-    expected = [output for row in rows for output in uninterrupted(run, row)]
-    mine, whole = by_key(got), by_key(expected)
-    changed = sorted(key for key in mine.keys() & whole.keys() if mine[key] != whole[key])
-    for key in [*changed, *sorted(mine.keys() ^ whole.keys())][:5]:
-        print(f"    {key}\n      is     {mine.get(key)!r}\n      not    {whole.get(key)!r}")
-    return Result(
-        len(whole),
-        len(whole.keys() - mine.keys()),
-        len(mine.keys() - whole.keys()) + len(got) - len(mine),
-        len(changed)
-        + sum(each.sequence != number for each, number in zip(got, numbers(got), strict=True)),
-        recovery,
-        run.note,
-    )
-
-
-def numbers(outputs: list[Output]) -> list[int]:
-    """What the sequences would be, by the order in the store."""
-    counts: dict[tuple[str, str], int] = {}
-    found: list[int] = []
-    for each in outputs:
-        number = counts[each.session_id, each.operator] = (
-            counts.get((each.session_id, each.operator), 0) + 1
-        )
-        found.append(number)
-    return found
-
-
-def by_key(outputs: list[Output]) -> dict[Key, bytes]:
-    return {(each.session_id, each.operator, each.sequence): each.value for each in outputs}
-
-
-def uninterrupted(run: Run, row: StoredPartition) -> list[Output]:
-    """What one process says that reads the same logs afterwards, up to the same moment."""
-    stop = threading.Event()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        closing(Checkpoints(Path(folder) / "state.db")) as store,
-    ):
-        logs = run.logs_of(row.name)
-        partition = Partition("p", logs, build, store, grace=GRACE, wall=lambda: row.at + GRACE)
-        thread = threading.Thread(target=partition.run, args=(stop,), daemon=True)
-        thread.start()
-        until(
-            lambda: partition.status.caught_up and partition.status.at >= row.at, "the uninterrupted run"
-        )
-        stop.set()
-        thread.join()
-        return store.outputs("p")
 
 
 def main(names: list[str]) -> int:
