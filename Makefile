@@ -17,6 +17,7 @@ test: $(READY)            ## all tests that need no server
 	$(BIN)/pytest -q
 
 e2e: $(READY)             ## against opencode itself, from npm; skipped where npm cannot be reached, but with CI=true
+	$(BIN)/python -m pip install --quiet --editable '.[cluster]'
 	$(BIN)/pytest -q -rs tests/e2e
 
 check: lint types layers  ## what CI asks besides the tests
@@ -50,6 +51,7 @@ postgres: $(READY)        ## checkpoints in a PostgreSQL server of the tests' ow
 cluster: $(READY)         ## what breaks in a cluster, broken: Ray and PostgreSQL on this machine
 	$(BIN)/python -m pip install --quiet --editable '.[cluster,postgres]'
 	tests/support/install-package initdb postgresql
+	$(BIN)/pytest -q -rs tests/matrix
 	$(BIN)/python tests/matrix/matrix.py
 
 cluster-bench: $(READY)   ## events a second of one process, and of one, two and four owners

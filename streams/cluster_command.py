@@ -1,5 +1,6 @@
 """``sessionstreams cluster``: up, status, down. Needs the extras ``cli`` and ``cluster``."""
 
+import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ __all__ = ["cluster"]
 
 LOOK: Final = 2.0
 """Seconds between two tables, while it runs in the foreground."""
+
+ANSWER: Final = 5.0
+"""Seconds to wait for a connection to Ray."""
 
 cluster = typer.Typer(help="Derive from many servers on many machines, with Ray.", no_args_is_help=True)
 
@@ -107,6 +111,8 @@ def _connected(address: str | None, *, start: bool = False) -> Generator[None]:
         ray: Any = import_module("ray")
     except ImportError:
         raise ValueError("the cluster needs Ray: pip install 'sessionstreams[cluster]'") from None
+    if address is not None:
+        _look_for(address)
     try:
         ray.init(
             address=address or ("local" if start else "auto"),
@@ -120,6 +126,21 @@ def _connected(address: str | None, *, start: bool = False) -> Generator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _look_for(address: str) -> None:
+    """Ray itself would try for minutes.
+
+    Raises:
+        ValueError: Nobody listens there.
+    """
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except OSError as error:
+        raise ValueError(f"no Ray cluster at {address}: {error}") from None
 
 
 def _stay(running: Cluster) -> None:

@@ -97,7 +97,10 @@ class ScaleOut:
         actor = ray.remote(_Supervisor).options(
             name=f"{self._name}/supervisor", **_DETACHED, max_concurrency=8
         )
-        supervisor = actor.remote(self._name, self._by_partition, self._store, self._make)
+        try:
+            supervisor = actor.remote(self._name, self._by_partition, self._store, self._make)
+        except ValueError:
+            raise ValueError(f"a cluster of the name {self._name!r} runs already") from None
         ray.get(supervisor.ready.remote())
         return Cluster(supervisor)
 

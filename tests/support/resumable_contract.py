@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from loopback_server import LoopbackServer
 from recorded_server import RecordedServer, as_global
 
+from streams.logs import DirectoryLog, RecordingLog
 from streams.opencode import ServerLog
 from streams.positions import Positioned, Resumable
 
@@ -34,9 +37,26 @@ def a_server(stem: str) -> Generator[Resumable]:
         loopback.close()
 
 
+@contextmanager
+def a_recording(stem: str) -> Generator[Resumable]:
+    """A recording, compressed as it is."""
+    yield RecordingLog(RECORDINGS / f"{stem}.jsonl.gz")
+
+
+@contextmanager
+def a_directory(*stems: str) -> Generator[Resumable]:
+    """A directory of recordings that nobody writes any more."""
+    with tempfile.TemporaryDirectory() as folder:
+        for stem in stems:
+            shutil.copy(RECORDINGS / f"{stem}.jsonl.gz", folder)
+        yield DirectoryLog(folder)
+
+
 SOURCES: dict[str, Callable[[], AbstractContextManager[Resumable]]] = {
     "a server": lambda: a_server("subagents"),
     "a server of many sessions": lambda: a_server("many"),
+    "a recording": lambda: a_recording("subagents"),
+    "a directory": lambda: a_directory("subagents", "todos", "tools"),
 }
 """By name: a source that does not change any more, for as long as the context is open."""
 
