@@ -33,7 +33,7 @@ def ask(loopback: LoopbackServer, path: str = "/path", **parameters: Any) -> byt
 def test_an_answer(loopback: LoopbackServer) -> None:
     """The content of a 200 with the expected media type; no timer is left (X11)."""
     pending = daemon().pending
-    assert ask(loopback) == b'{"directory": "/home/dev/project"}'
+    assert ask(loopback) == b'{"directory":"/home/dev/project"}'
     assert daemon().pending == pending
 
 
