@@ -456,7 +456,9 @@ def test_transcripts_of_a_server(server: LoopbackServer, start: Start, tmp_path:
 
     def is_whole() -> bool:
         written = [
-            json.loads(bytes(line)) for file in out.glob("*") for line in file.read_bytes().splitlines()
+            json.loads(bytes(line))
+            for file in out.glob("*.jsonl")
+            for line in file.read_bytes().splitlines()
         ]
         told = server.server.answer("GET", f"/session/{session_id}/message", {})[2]
         return [each["info"]["id"] for each in written] == [
