@@ -3,7 +3,6 @@
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
 from streams.events import MessageUpdated
 
@@ -54,17 +53,22 @@ class Measurements(msgspec.Struct, gc=False, array_like=True):
     def add(self, sample: Sample) -> bool:
         """Place a measurement by when its message was made; said again, it changes nothing (U7)."""
         samples = self.samples
-        newest = samples[-1].message_id if samples else ""
-        measured = [each.message_id for each in samples]
-        if sample.message_id in measured:
-            index = measured.index(sample.message_id)
-            if replace(sample, at=samples[index].at) == samples[index]:
+        newest = samples[-1] if samples else None
+        if (
+            newest is not None
+            and newest.message_id == sample.message_id
+            and _is_said_again(sample, newest)
+        ):
+            return False  # as nearly always: an answer's end is told two or three times
+        index = _place_of(sample.message_id, samples)
+        if index is not None:
+            if _is_said_again(sample, samples[index]):
                 return False
             samples = samples[:index] + samples[index + 1 :]
         is_newest = not samples or sample > samples[-1]
-        samples = (*samples, sample) if is_newest else sorted((*samples, sample))
+        samples = (*samples[1 - SAMPLES :], sample) if is_newest else sorted((*samples, sample))
         self.samples = tuple(samples[-SAMPLES:])
-        if self.samples[-1].message_id != newest:
+        if newest is None or self.samples[-1].message_id != newest.message_id:
             self.unmeasured = 0
         return True
 
@@ -116,6 +120,22 @@ class Measurements(msgspec.Struct, gc=False, array_like=True):
         """Forget what was measured up to a compaction."""
         self.compacted = until
         self.samples = tuple(each for each in self.samples if each.created > until)
+
+
+def _place_of(message_id: str, samples: tuple[Sample, ...]) -> int | None:
+    for index, each in enumerate(samples):
+        if each.message_id == message_id:
+            return index
+    return None
+
+
+def _is_said_again(sample: Sample, known: Sample) -> bool:
+    """The same measurement of a message, whenever it was received."""
+    return (
+        sample.tokens == known.tokens
+        and sample.projected == known.projected
+        and sample.created == known.created
+    )
 
 
 def created_at(event: MessageUpdated) -> float:

@@ -120,7 +120,11 @@ def decode_wanted(
     """
     if wants(ev.PartDelta):
         return [decode(payload, at) for payload in payloads]
-    return [decode(payload, at) for payload in payloads if not is_delta(payload)]
+    return [
+        decode(payload, at)
+        for payload in payloads
+        if not payload.startswith(_DELTA_TYPE, _AFTER_ID) and not is_delta(payload)
+    ]
 
 
 def is_delta(payload: bytes) -> bool:
