@@ -155,9 +155,9 @@ def _stay(running: Cluster) -> None:
 
 def _show(placed: list[Placed]) -> None:
     table = Table(box=None)
-    for column in ("partition", "state", "node", "epoch"):
+    for column in ("partition", "state", "node"):
         table.add_column(column)
-    for column in ("lag", "commits/s", "commits", "values", "refused"):
+    for column in ("epoch", "lag", "commits/s", "commits", "values", "refused"):
         table.add_column(column, justify="right")
     table.add_column("sources")
     for each in placed:

@@ -1,6 +1,7 @@
 """The engine that is Ray: an actor for each partition, and one that supervises them."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -20,6 +21,13 @@ NAMESPACE: Final = "sessionstreams"
 ANSWER: Final = 1.0
 DRAIN: Final = 30.0
 """Seconds to wait for an owner's answer, and for its last commit."""
+
+LEAST: Final = 0.001
+"""Of a core: what needs nothing at all Ray places anywhere, whatever node it was told."""
+
+GONE: Final = 10.0
+LOOK: Final = 0.05
+"""Seconds to wait until a killed owner is gone, and between two looks."""
 
 
 def _ray() -> Any:
@@ -165,7 +173,7 @@ _DETACHED: Final[Mapping[str, Any]] = {
     "namespace": NAMESPACE,
     "lifetime": "detached",
     "max_restarts": -1,
-    "num_cpus": 0,
+    "num_cpus": LEAST,
     "scheduling_strategy": "SPREAD",
 }
 
@@ -249,7 +257,18 @@ class _Engine:
         except self._ray.exceptions.RayError:
             answered = False
         self._ray.kill(owner, no_restart=True)
+        self._wait_until_gone(partition)
         return answered
+
+    def _wait_until_gone(self, partition: str) -> None:
+        """Ray kills a moment later; an owner that was begun before would be the dying one."""
+        end = time.monotonic() + GONE
+        while time.monotonic() < end:
+            try:
+                self._ray.get_actor(f"{self._name}/{partition}", namespace=NAMESPACE)
+            except ValueError:
+                return
+            time.sleep(LOOK)
 
 
 class _OwnerActor:

@@ -195,6 +195,19 @@ def add_a_node(run: Run) -> float:
     return moment
 
 
+def move_a_partition(run: Run) -> float:
+    """Drained first: for a second nobody owns it."""
+    first = run.placed()[0]
+    moment = time.time()
+    assert run.cluster().drain(first.name)
+    until(lambda: run.placed()[0].state == "stopped", "a partition that nobody owns")
+    time.sleep(1)
+    others = [node.node_id for node in run.world.nodes if node.node_id != first.node]
+    run.cluster().move(first.name, others[0])
+    until(lambda: run.placed()[0].node == others[0], "the partition on the other node")
+    return moment
+
+
 def freeze_a_node(run: Run) -> float:
     """Its owners wake up and would go on; what they commit must be refused."""
     node = run.busiest()
@@ -240,6 +253,7 @@ CASES: Mapping[str, tuple[str, Callable[[Run], float]]] = {
     "frozen": ("freeze a node for 10 s, thaw it", freeze_a_node),
     "removed": ("remove a node ungracefully", remove_a_node),
     "added": ("add a node", add_a_node),
+    "moved": ("drain a partition, move it", move_a_partition),
 }
 
 
