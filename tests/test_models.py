@@ -264,6 +264,12 @@ class Sessions(RuleBasedStateMachine):
         session["messages"].append(message)
         return message
 
+    def goes_on(self, session_id: str) -> None:
+        """It works. One that has said it is idle says so first, as opencode's always do."""
+        if self.history.sessions[session_id]["resting"]:
+            self.say(say.busy(session_id))
+        self.history.sessions[session_id]["resting"] = False
+
     # --- what happens -----------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.history.sessions) < 3)  # few, so that much happens to each
@@ -303,8 +309,8 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
+        self.goes_on(session_id)
         message = self.begin(session, "assistant")
-        session["resting"] = False
         started = self.answer(session_id, message, tokens=False)
         part = f"prt_{message['id']}"
         self.say(started, say.text(session_id, message["id"], part, ""), twice=twice)
@@ -334,7 +340,7 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         for _ in range(number):
             message = self.begin(session, "assistant")
             start, end = (
@@ -353,7 +359,7 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         older = self.begin(session, "assistant")
         newer = self.begin(session, "assistant")
         newer["created"] += 0.25
@@ -376,7 +382,7 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         overtaken = self.begin(session, "assistant")
         message = self.begin(session, "assistant", summary=True)
         overtaken["created"] -= 0.0 if instant else 0.5
@@ -409,7 +415,7 @@ class Sessions(RuleBasedStateMachine):
         call = self.new("call") if new or not still_open else data.draw(st.sampled_from(still_open))
         if calls.get(call) == "running" and status == "pending":
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         commands = session.setdefault("commands", {})
         if status != "pending" and calls.get(call, "pending") == "pending":
             self.log(session_id, "signed", (call, command))
