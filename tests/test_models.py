@@ -64,7 +64,8 @@ class History:
     def add(self, session_id: str, parent_id: str) -> None:
         self.sessions[session_id] = {
             "parent": parent_id, "messages": [], "spent": {}, "calls": {}, "todos": None, "revert": "",
-            "asked": set(), "open": set(), "resting": False, "unsure": False, "log": [],
+            "asked": set(), "open": set(), "resting": False, "unsure": False, "late": False,
+            "log": [],
         }  # fmt: skip
 
     def measured(self, session_id: str) -> tuple[str, int] | None:
@@ -219,7 +220,8 @@ class Sessions(RuleBasedStateMachine):
     def stalled(self, report: ops.StallReport) -> None:
         """Only who may be at work and waits for nobody, and for as long as nothing was heard of it."""
         session_id = report.session_id
-        assert not self.history.sessions[session_id]["resting"]
+        session = self.history.sessions[session_id]
+        assert not session["resting"] or session["late"]
         assert not self.history.waits(session_id)
         assert STALE <= report.age <= self.line.scheduler.seconds()
 
@@ -440,6 +442,7 @@ class Sessions(RuleBasedStateMachine):
         if ended and session["resting"]:
             call = data.draw(st.sampled_from(ended))
             command = {"command": session["commands"][call]}
+            session["late"] = True  # of an event without an id nobody knows that it is old
             self.say(say.tool(session_id, call, "bash", status, input=command, message_id="msg_99999"))
 
     @precondition(lambda self: self.history.sessions)
@@ -466,7 +469,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(data=st.data(), twice=st.booleans())
     def rest(self, data: st.DataObject, twice: bool) -> None:
         session_id, session = self.pick(data)
-        session["resting"], session["unsure"] = True, False
+        session["resting"], session["unsure"], session["late"] = True, False, False
         session["open"].clear()  # an aborted turn drops its requests without a word
         self.say(say.idle(session_id), twice=twice)
 

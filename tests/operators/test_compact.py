@@ -1279,3 +1279,10 @@ def test_what_ends_an_attempt_is_when_it_ends(end: SessionEvent) -> None:
     line, seen = started(Calls(never))
     line.play((0, assistant("s", "m1", input=160_000)), (7, end))
     assert [(at, each.at) for at, each in seen] == [(7, 7)]
+
+
+def test_a_dry_run_has_nothing_to_explain() -> None:
+    """C17: it says what it would have attempted, and no reason."""
+    line, seen = started(Calls(never), dry_run=True)
+    line.play((0, assistant("s", "m1", input=160_000)))
+    assert [(each.state, each.reason) for _, each in seen] == [("dry_run", "")]

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 import operators as ops
@@ -369,3 +370,22 @@ def test_life_that_is_not_read_begins_a_turn() -> None:
     """P21: an event of a newer kind that begins with a known word is life of the session it names."""
     seen = reports((3, next_event("session.next.text.delta")), until=600, stale=500)
     assert [(each.session_id, each.at, each.since) for each in seen] == [("s", 503, 3)]
+
+
+def test_a_call_told_late_is_life_where_nothing_tells_that_it_is_old() -> None:
+    """S4: after the idle, a running call without an event id begins a turn; an id from before it does not."""
+    late = tool("s", "c1", "bash", "running")
+    rows = [
+        (0, busy("s")),
+        (1, late),
+        (2, tool("s", "c1", "bash", "completed")),
+        (3, idle("s")),
+        (5, late),
+    ]
+    assert [each.at for each in reports(*rows, until=600, stale=500, tool_stale=500)] == [505]
+    known = [
+        (0, busy("s")),
+        (3, msgspec.structs.replace(idle("s"), event_id="evt_3")),
+        (5, msgspec.structs.replace(late, event_id="evt_1")),
+    ]
+    assert reports(*known, until=600, stale=500, tool_stale=500) == []
