@@ -1,6 +1,7 @@
 # Everything sets itself up: Python >= 3.11, git and make are all it needs.
 
 PYTHON ?= python3
+MUTANTS ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -8,7 +9,7 @@ BENCH  := $(VENV)/.bench
 
 .PHONY: demo test check lint types layers format
 .PHONY: notebooks browser postgres cluster cluster-bench e2e pictures coverage field-failures
-.PHONY: soak kill fuzz audit bench bench-quick clean
+.PHONY: soak kill fuzz mutation audit bench bench-quick clean
 
 demo: $(READY)            ## the main job on a bundled recording of a real server
 	$(BIN)/sessionstreams watch tests/recordings/compaction.jsonl.gz --speed 5 --limit acme/kestrel-tight=32000
@@ -66,6 +67,11 @@ coverage: $(READY)        ## branch coverage of streams/ and operators/
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
 
+mutation: $(READY)        ## change operators/ one place at a time, and see a test fail: tests/MUTATION.md
+	$(BIN)/python -m pip install --quiet --group mutation
+	$(BIN)/mutmut run --max-children 1 $(MUTANTS)
+	$(BIN)/mutmut results
+
 audit: $(READY)           ## known vulnerabilities of what a user installs
 	$(BIN)/python .ci/audit.py
 
@@ -88,7 +94,7 @@ bench-quick: $(BENCH)     ## the regression check: ratios only, with slack for n
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/run.py --quick
 
 clean:
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks mutants
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

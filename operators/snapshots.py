@@ -56,7 +56,7 @@ def decode(data: bytes, operator: str, version: int, state: type[_State]) -> Kep
     """
     try:
         found = _decode_envelope(data)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise SnapshotRefused(f"not a snapshot of {operator}: {error}") from None
     if (found.operator, found.version) != (operator, version):
         raise SnapshotRefused(
@@ -65,7 +65,7 @@ def decode(data: bytes, operator: str, version: int, state: type[_State]) -> Kep
         )
     try:
         return msgspec.msgpack.decode(found.kept, type=Kept[state])
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise SnapshotRefused(f"the snapshot of {operator} is damaged: {error}") from None
 
 

@@ -64,7 +64,8 @@ class History:
     def add(self, session_id: str, parent_id: str) -> None:
         self.sessions[session_id] = {
             "parent": parent_id, "messages": [], "spent": {}, "calls": {}, "todos": None, "revert": "",
-            "asked": set(), "open": set(), "resting": False, "unsure": False, "log": [],
+            "asked": set(), "open": set(), "resting": False, "unsure": False, "late": False,
+            "log": [],
         }  # fmt: skip
 
     def measured(self, session_id: str) -> tuple[str, int] | None:
@@ -219,7 +220,8 @@ class Sessions(RuleBasedStateMachine):
     def stalled(self, report: ops.StallReport) -> None:
         """Only who may be at work and waits for nobody, and for as long as nothing was heard of it."""
         session_id = report.session_id
-        assert not self.history.sessions[session_id]["resting"]
+        session = self.history.sessions[session_id]
+        assert not session["resting"] or session["late"]
         assert not self.history.waits(session_id)
         assert STALE <= report.age <= self.line.scheduler.seconds()
 
@@ -264,6 +266,12 @@ class Sessions(RuleBasedStateMachine):
         session["messages"].append(message)
         return message
 
+    def goes_on(self, session_id: str) -> None:
+        """It works. One that has said it is idle says so first, as opencode's always do."""
+        if self.history.sessions[session_id]["resting"]:
+            self.say(say.busy(session_id))
+        self.history.sessions[session_id]["resting"] = False
+
     # --- what happens -----------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.history.sessions) < 3)  # few, so that much happens to each
@@ -303,8 +311,8 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
+        self.goes_on(session_id)
         message = self.begin(session, "assistant")
-        session["resting"] = False
         started = self.answer(session_id, message, tokens=False)
         part = f"prt_{message['id']}"
         self.say(started, say.text(session_id, message["id"], part, ""), twice=twice)
@@ -334,7 +342,7 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         for _ in range(number):
             message = self.begin(session, "assistant")
             start, end = (
@@ -353,7 +361,7 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         older = self.begin(session, "assistant")
         newer = self.begin(session, "assistant")
         newer["created"] += 0.25
@@ -376,7 +384,7 @@ class Sessions(RuleBasedStateMachine):
         session_id, session = self.pick(data)
         if session["revert"]:
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         overtaken = self.begin(session, "assistant")
         message = self.begin(session, "assistant", summary=True)
         overtaken["created"] -= 0.0 if instant else 0.5
@@ -409,7 +417,7 @@ class Sessions(RuleBasedStateMachine):
         call = self.new("call") if new or not still_open else data.draw(st.sampled_from(still_open))
         if calls.get(call) == "running" and status == "pending":
             return
-        session["resting"] = False
+        self.goes_on(session_id)
         commands = session.setdefault("commands", {})
         if status != "pending" and calls.get(call, "pending") == "pending":
             self.log(session_id, "signed", (call, command))
@@ -434,6 +442,7 @@ class Sessions(RuleBasedStateMachine):
         if ended and session["resting"]:
             call = data.draw(st.sampled_from(ended))
             command = {"command": session["commands"][call]}
+            session["late"] = True  # of an event without an id nobody knows that it is old
             self.say(say.tool(session_id, call, "bash", status, input=command, message_id="msg_99999"))
 
     @precondition(lambda self: self.history.sessions)
@@ -460,7 +469,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(data=st.data(), twice=st.booleans())
     def rest(self, data: st.DataObject, twice: bool) -> None:
         session_id, session = self.pick(data)
-        session["resting"], session["unsure"] = True, False
+        session["resting"], session["unsure"], session["late"] = True, False, False
         session["open"].clear()  # an aborted turn drops its requests without a word
         self.say(say.idle(session_id), twice=twice)
 

@@ -82,7 +82,19 @@ class StoredPartition(msgspec.Struct, frozen=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Checkpoint).decode
+_decode = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+def decode(encoded: bytes) -> Checkpoint:
+    """Read back what ``encode`` wrote.
+
+    Raises:
+        ValueError: It is no checkpoint, or a damaged one.
+    """
+    try:
+        return _decode(encoded)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
 
 
 class CheckpointStore(Protocol):

@@ -104,7 +104,7 @@ def _add_partition(
 ) -> None:
     try:
         at = decode(checkpoint).at if checkpoint else 0.0
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise StoreRefused(f"the checkpoint of the partition {name} cannot be read: {error}") from None
     row = StoredPartition(name, epoch=epoch, at=at, emitted=emitted)
     values = (*msgspec.structs.astuple(row), checkpoint, crc32(checkpoint))

@@ -266,7 +266,7 @@ class SqlCheckpoints(ABC):
             )
         try:
             return decode(encoded) if encoded else Checkpoint()
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             raise StoreRefused(
                 f"{self.where}: the checkpoint of the partition {partition} cannot be read: {error}"
             ) from None

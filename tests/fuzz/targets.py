@@ -7,19 +7,31 @@ what was recorded, which gets deeper than bytes alone.
 import gzip
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from every_operator import every_operator, watch_cores
 
 import operators as ops
+from operators import Operator
+from operators.snapshots import SnapshotRefused
 from streams import ContextLimits, EventHub, TranscriptStore, recordings, transcripts
+from streams.checkpoints import Checkpoint
+from streams.checkpoints import checkpoint as checkpoints
 from streams.events import MalformedEvent, SessionEvent
+from streams.memory import Memory
 from streams.opencode import answers, wire
 from streams.opencode.errors import BadAnswer
 from streams.opencode.framing import Frames, Oversized
 from streams.opencode.log import event_of
+from streams.schedulers import Replay
 
 Target = Callable[[bytes], None]
 
@@ -39,6 +51,8 @@ SCRAPS = (
         b"event: x\n",
         b'{"parentUuid":',
         b'{"info":',
+        b"\x91" * 2_000,
+        b"\x81\xa1a" * 2_000,
     ),
 )
 
@@ -128,6 +142,24 @@ def answer(data: bytes) -> None:
                     assert len(event.raw) <= 2 * len(data) + 256  # a session is named beside its data
 
 
+def checkpoint(data: bytes) -> None:
+    """Any bytes are a checkpoint, or are refused; what is in one is written and read back."""
+    with suppress(ValueError):
+        checkpoints.decode(checkpoints.encode(checkpoints.decode(data)))
+
+
+def snapshot(data: bytes) -> None:
+    """Any bytes are what an operator kept, and it goes on from them; or they are refused."""
+    for name, operator in _operators():
+        if name.encode() not in data:
+            continue
+        memory, errors = Memory({name: data}), list[Exception]()
+        EventHub(scheduler=Replay(), memory=memory).pipe(operator).subscribe(on_error=errors.append)
+        assert all(isinstance(error, SnapshotRefused) for error in errors), errors
+        if not errors:
+            memory.take()
+
+
 def limits(data: bytes) -> None:
     """Any bytes are limits, or no such file; a limit is a number of tokens."""
     with suppress(ValueError):
@@ -141,10 +173,12 @@ def _memory() -> str | None:
 
 TARGETS: dict[str, Target] = {
     "answer": answer,
+    "checkpoint": checkpoint,
     "decoder": decoder,
     "framing": framing,
     "limits": limits,
     "recording": recording,
+    "snapshot": snapshot,
     "transcript": transcript,
 }
 
@@ -155,7 +189,10 @@ TARGETS: dict[str, Target] = {
 @cache
 def seeds(name: str) -> tuple[bytes, ...]:
     """What the target reads when nothing is wrong, from the recordings."""
-    makers = {"answer": _answers, "framing": _streams, "limits": _limits, "transcript": _transcripts}
+    makers = {
+        **{"answer": _answers, "checkpoint": _checkpoints, "framing": _streams, "limits": _limits},
+        **{"snapshot": _snapshots, "transcript": _transcripts},
+    }
     return tuple(makers.get(name, _lines)())
 
 
@@ -207,6 +244,50 @@ def _transcripts() -> Iterator[bytes]:
                 for written in sorted(Path(folder).glob("*.jsonl"))[:3]:
                     lines = [each for each in written.read_bytes().splitlines(True) if len(each) < 4096]
                     yield from (b"".join(lines[start : start + 2]) for start in range(0, len(lines), 9))
+
+
+def _checkpoints() -> Iterator[bytes]:
+    """Checkpoints of one operator each, taken while recordings play."""
+    for kept in _taken():
+        for name, snapshot in kept.items():
+            sequences = {name: {"ses_1": 3, "ses_2": 4}}
+            positions = {"a.jsonl": 4096, "ses_1": 7}
+            yield checkpoints.encode(Checkpoint(9.5, positions, {name: snapshot[:200]}, sequences))
+
+
+def _snapshots() -> Iterator[bytes]:
+    """What each operator kept meanwhile."""
+    for kept in _taken():
+        yield from (snapshot for snapshot in kept.values() if len(snapshot) < 2048)
+
+
+@cache
+def _taken() -> tuple[dict[str, bytes], ...]:
+    """What every operator keeps, a few times while recordings play."""
+    taken = list[dict[str, bytes]]()
+    for name in ("subagents", "permission", "compaction"):
+        events = list(recordings.read(RECORDINGS / f"{name}.jsonl.gz"))
+        clock, memory = Replay(events[0].at), Memory()
+        hub = EventHub(scheduler=clock, memory=memory)
+        for operator in every_operator().values():
+            hub.pipe(operator).subscribe()
+        for number, event in enumerate(events):
+            clock.advance_to(event.at)
+            hub.on_next(event)
+            if number % (len(events) // 4) == 1:
+                taken.append(memory.take())
+    return tuple(taken)
+
+
+@cache
+def _operators() -> tuple[tuple[str, Operator[Any]], ...]:
+    """Every operator, by what its snapshots are stored under."""
+    cores, made = list[Any](), list(every_operator().values())
+    stop = watch_cores(cores.append)
+    for operator in made:
+        EventHub(scheduler=Replay()).pipe(operator).subscribe()
+    stop()
+    return tuple(zip((core.name for core in cores), made, strict=True))
 
 
 def _recorded(lines_each: int = 25) -> Iterator[bytes]:

@@ -25,10 +25,12 @@ FUZZ = _targets()
     ("name", "number"),
     [
         ("answer", 2_000),
+        ("checkpoint", 1_000),
         ("decoder", 4_000),
         ("framing", 2_000),
         ("limits", 2_000),
         ("recording", 1_000),
+        ("snapshot", 2_000),
         ("transcript", 2_000),
     ],
 )

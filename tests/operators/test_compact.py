@@ -1223,3 +1223,66 @@ def test_a_real_recording(recording_of: Any) -> None:
         ("ineffective", 26_760, 28_860),
     ]
     assert (len(action.triggers), line.faults) == (1, [])
+
+
+def test_an_outcome_says_all_of_its_attempt() -> None:
+    """C3: when, of which trigger, what was measured before, how many failures, and what went wrong."""
+    seen = started(Calls(fails_after(1)))
+    line, outcomes = seen
+    line.play((5, assistant("s", "m1", input=160_000)), *settled(6, 7))
+    ((at, outcome),) = outcomes
+    assert (at, outcome.at, outcome.state, outcome.before) == (6, 6, "failed", 160_000)
+    assert (outcome.trigger.at, outcome.trigger.number, outcome.failures) == (5, 1, 1)
+    assert (outcome.after, outcome.probe, outcome.reason) == (None, False, "")
+
+
+def test_an_attempt_that_is_not_made_says_when_and_on_what() -> None:
+    """C9, C17: held back, an outcome has the time, the tokens and the failures that it was decided on."""
+    line, seen = started(Calls(raises), max_per_hour=1, breaker=99)
+    line.play((0, assistant("s", "m1", input=160_000)), (60, tool_after("s", "read", "c")))
+    (_, _), (at, held) = seen
+    assert (at, held.at, held.state, held.before) == (60, 60, "rate_limited", 160_000)
+    assert (held.failures, held.reason, held.trigger.at) == (1, "", 60)
+
+
+def test_a_veto_that_has_expired_leaves_the_cause_of_its_trigger() -> None:
+    """C17: what is attempted at 300 is attempted for the reason for which it was put off."""
+    action = Calls(never)
+    line, _ = started(action, veto=lambda trigger: True)
+    line.play((0, assistant("s", "m1", input=160_000)), *settled(1, 250))
+    line.advance_to(300)
+    assert [each.cause for each in action.triggers] == ["sample"]
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        ({"error": "ProviderError"}, "ProviderError"),
+        ({"finish": "error"}, "UnknownError"),
+    ],
+)
+def test_a_summary_that_fails_says_how(how: dict[str, Any], what: str) -> None:
+    """C3: its error by name; one that only finishes badly has a name for that too."""
+    line, seen = started(Calls(never))
+    line.play(
+        (0, assistant("s", "m1", input=160_000)),
+        (1, assistant("s", "m2", created=1, finish="", summary=True)),
+        (9, assistant("s", "m2", created=1, summary=True, **({"finish": ""} | how))),
+    )
+    ((at, outcome),) = seen
+    assert (at, outcome.at, outcome.state, outcome.error) == (9, 9, "failed", what)
+
+
+@pytest.mark.parametrize("end", [deleted("s"), ev.SessionExpired("s"), error("s", "MessageAbortedError")])
+def test_what_ends_an_attempt_is_when_it_ends(end: SessionEvent) -> None:
+    """C4: its outcome has the time of the deletion, the expiry or the abort."""
+    line, seen = started(Calls(never))
+    line.play((0, assistant("s", "m1", input=160_000)), (7, end))
+    assert [(at, each.at) for at, each in seen] == [(7, 7)]
+
+
+def test_a_dry_run_has_nothing_to_explain() -> None:
+    """C17: it says what it would have attempted, and no reason."""
+    line, seen = started(Calls(never), dry_run=True)
+    line.play((0, assistant("s", "m1", input=160_000)))
+    assert [(each.state, each.reason) for _, each in seen] == [("dry_run", "")]

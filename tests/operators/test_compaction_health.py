@@ -311,3 +311,23 @@ def test_doubled_events_change_nothing(kinds: list[str]) -> None:
 def test_real_sessions_are_healthy(recorded: Any) -> None:
     """No recording of a real server, compactions or not, calls for a recovery."""
     assert outputs(ops.compaction_health(), [(each.at, each) for each in recorded.events()]) == []
+
+
+def test_the_time_of_a_compaction_may_be_zero() -> None:
+    """C15: a clock that begins with the compaction has it at 0, and that is said."""
+    rows = [(0.0, compacted("s")), *silent(1, "m1", "m2", "m3")]
+    ((health),) = outputs(ops.compaction_health(), rows)
+    assert (health.compacted, health.at, health.recoveries_left) == (0.0, health.at, 2)
+
+
+def test_an_answer_as_old_as_the_summary_is_none_after_it() -> None:
+    """C15: only answers made after the summary count."""
+    summary = assistant("s", "m0", created=1, summary=True)
+    rows = [(1.0, summary), (1.5, compacted("s"))]
+    same = [
+        (2.0, assistant("s", "m1", finish="", created=1)),
+        (2.0, step_finish("s", "m1")),
+        (2.0, assistant("s", "m1", created=1)),
+    ]
+    assert outputs(ops.compaction_health(answers=1), [*rows, *same]) == []
+    assert len(outputs(ops.compaction_health(answers=1), [*rows, *silent(2, "m1")])) == 1

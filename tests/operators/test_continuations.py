@@ -587,6 +587,13 @@ class TestChildren:
         ]
         assert said(*events, until=99) == [(2.15, "children"), (50.15, "waiting")]
 
+    def test_a_child_that_is_deleted_while_its_parent_works(self) -> None:
+        """D12: what was said of waiting for it is over once the parent has said that it works again."""
+        events = [(0, OPEN), (1, created("c", "s")), (2, idle("s"))]
+        goes_on = [(30, busy("s")), (31, assistant("s", "m1", created=31)), (50, deleted("c"))]
+        assert said(*events, *goes_on, until=99) == [(2.15, "children")]
+        assert said(*events, *goes_on, (60, idle("s")), until=99)[1:] == [(62, "ready")]
+
     def test_sessions_that_name_each_other(self) -> None:
         """D12: a circle of parents, which no server makes, is walked once."""
         circle = [(1, updated("s", parent_id="c")), (1, updated("c", parent_id="s"))]

@@ -349,3 +349,37 @@ def test_a_thousand_live_sessions_are_one_timer(every_operator: Any) -> None:
     for subscription in subscriptions:
         subscription.dispose()
     assert daemon().pending == timers
+
+
+# --- what is created, and what is gone --------------------------------------------------------------
+
+
+def test_a_created_session_passes_and_its_time_begins() -> None:
+    """E1: it is an event like any other, and the first one of its session."""
+    line = Timeline()
+    seen = line.watch(ops.expire_after(600))
+    line.play((5, created("s")))
+    line.advance_to(700)
+
+    assert [(at, type(each)) for at, each in seen] == [(5, ev.SessionCreated), (605, ev.SessionExpired)]
+    assert line.faults == []
+
+
+def test_what_was_deleted_can_be_heard_of_again_after_a_minute() -> None:
+    """E5: a straggler begins nothing while the tombstone stands; afterwards the session is one as any."""
+    assert expiries(Timeline(), (0, part("s")), (1, deleted("s")), (60, part("s")), until=2000) == []
+    again = [(0, part("s")), (1, deleted("s")), (61, part("s"))]
+    assert expiries(Timeline(), *again, until=2000) == [(661, "s")]
+
+
+@pytest.mark.parametrize("gone", [ev.SessionExpired("s"), deleted("s")])
+def test_what_is_gone_leaves_no_deadline(gone: SessionEvent, every_operator: Any) -> None:
+    """E3: neither at the end of a tombstone's minute, nor when somebody else has found it expired."""
+    line, cores = Timeline(), list[Any]()
+    every_operator(cores.append)
+    line.watch(ops.expire_after(600))
+    line.play((0, part("s")), (1, gone))
+    line.advance_to(62)
+
+    (core,) = cores
+    assert (len(core.deadlines), core.states) == (0, {})

@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 import pytest
 from every_operator import make_operator, operator_names
 
+import operators as ops
+from streams import ContextLimits
 from streams.testing import assistant, busy, created, outputs, text, todos, tool
 
 EVIL = '<img src="x">&'
@@ -60,3 +62,13 @@ def test_what_they_show(name: str, words: tuple[str, ...]) -> None:
     shown_last = "".join(parsed(shown(name)[-1]).itertext())
     for each in words:
         assert each in shown_last
+
+
+def test_a_reading_shows_a_bar_where_it_is_known() -> None:
+    """U10: how full, in per cent and as a bar; of an unknown limit neither."""
+    limits = ContextLimits({"anthropic/x": 200_000})
+    (known,) = outputs(ops.context_usage(limits), [assistant("s", "m1", input=150_000)])
+    bar = '<progress max="100" value="75.0"></progress> 75.0 %'
+    assert known._repr_html_() == f"<div><code>s</code> {bar} 150_000/200_000</div>"
+    (unknown,) = outputs(ops.context_usage(ContextLimits()), [assistant("s", "m1", input=150_000)])
+    assert unknown._repr_html_() == "<div><code>s</code>  150_000/unknown</div>"

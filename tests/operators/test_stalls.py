@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 import operators as ops
@@ -335,3 +336,56 @@ def test_events_from_inside_a_subscriber() -> None:
     line.play((0, busy("s")))
     line.advance_to(1000)
     assert seen == [10.0]
+
+
+def test_a_blocked_session_is_described_in_full() -> None:
+    """P17: whose it is, since when, for how long, and that it is the first report of it; no tool is named."""
+    rows = [(2, busy("s")), (5, retry("s", 1, next=18_005))]
+    assert reports(*rows, until=100) == [ops.StallReport("s", 5, "blocked", 18_000, 2, "", 1)]
+
+
+def test_what_follows_a_blocked_session() -> None:
+    """P17, P9: the next report of it is the second, at twice the patience."""
+    rows = [(0, busy("s")), (0, retry("s", 1, next=18_005))]
+    seen = reports(*rows, until=6000, stale=2000)
+    assert [(each.at, each.kind, each.number) for each in seen] == [(0, "blocked", 1), (4000, "stale", 2)]
+
+
+def test_children_at_rest_have_no_progress() -> None:
+    """P10: whose tasks all rest, or were never heard of, is silent since its own last word."""
+    rows = [
+        (0, busy("s")),
+        (1, created("c", "s")),
+        (1, busy("c")),
+        (50, idle("c")),
+        (60, tool("s", "c1", "task", "running")),
+    ]
+    ((at, since),) = [
+        (each.at, each.since) for each in reports(*rows, until=800, stale=500, tool_stale=700)
+    ]
+    assert (at, since) == (760, 60)
+
+
+def test_life_that_is_not_read_begins_a_turn() -> None:
+    """P21: an event of a newer kind that begins with a known word is life of the session it names."""
+    seen = reports((3, next_event("session.next.text.delta")), until=600, stale=500)
+    assert [(each.session_id, each.at, each.since) for each in seen] == [("s", 503, 3)]
+
+
+def test_a_call_told_late_is_life_where_nothing_tells_that_it_is_old() -> None:
+    """S4: after the idle, a running call without an event id begins a turn; an id from before it does not."""
+    late = tool("s", "c1", "bash", "running")
+    rows = [
+        (0, busy("s")),
+        (1, late),
+        (2, tool("s", "c1", "bash", "completed")),
+        (3, idle("s")),
+        (5, late),
+    ]
+    assert [each.at for each in reports(*rows, until=600, stale=500, tool_stale=500)] == [505]
+    known = [
+        (0, busy("s")),
+        (3, msgspec.structs.replace(idle("s"), event_id="evt_3")),
+        (5, msgspec.structs.replace(late, event_id="evt_1")),
+    ]
+    assert reports(*known, until=600, stale=500, tool_stale=500) == []

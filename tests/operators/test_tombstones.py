@@ -71,3 +71,16 @@ def test_a_hundred_thousand_at_once_cost_the_same_each() -> None:
     pass_to(70.0, tombstones, deadlines)
 
     assert (len(tombstones), len(deadlines), deadlines._heap) == (0, 0, [])
+
+
+def test_what_was_kept_stands_as_long_as_before() -> None:
+    """E5: a restart does not shorten the minute, nor lengthen it, and leaves nothing behind."""
+    before, _ = stones()
+    before.put("s", 10.0)
+    tombstones, deadlines = stones()
+    tombstones.restore(before.kept())
+    pass_to(69.9, tombstones, deadlines)
+    assert ("s" in tombstones, deadlines.earliest) == (True, 70.0)
+    pass_to(70.0, tombstones, deadlines)
+
+    assert (len(tombstones), len(deadlines)) == (0, 0)

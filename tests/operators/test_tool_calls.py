@@ -559,3 +559,31 @@ class TestMemory:
         state = fold.states["s"]
         assert msgspec.json.decode(msgspec.json.encode(state), type=CallsState) == state
         assert json.loads(msgspec.json.encode(state))["settled"] == {"c2": None}
+
+
+def test_an_end_without_a_beginning_says_all_there_is() -> None:
+    """I1: an orphan has its name, its tool, its time and its output's size; how long it took is not known."""
+    assert played((9, after("c1", "12345"))) == [
+        (9, ToolCall("s", "c1", "", "bash", "orphan", None, 9, None, None, 5, None, ""))
+    ]
+
+
+def test_a_call_that_only_hooks_speak_of_says_all_there_is() -> None:
+    """I1, I6: its input as first seen, how long it took, and its output's size."""
+    assert played((3, before("c1")), (9, after("c1", "12345"))) == [
+        (9, ToolCall("s", "c1", "", "bash", "completed", None, 9, X_JSON, 6.0, 5, None, ""))
+    ]
+
+
+def test_one_call_too_many_ends_the_oldest_then() -> None:
+    """I1: the time at which a hook opened one more is the time at which the oldest was given up."""
+    opened = [(number / 64, before(f"c{number}")) for number in range(OPEN + 1)]
+    ((at, call),) = played(*opened)
+    assert (at, call.at, call.call_id, call.outcome) == (4.0, 4.0, "c0", "abandoned")
+    assert call.duration == 4.0
+
+
+def test_a_call_that_expires_says_when() -> None:
+    """I1: at the end of its time to live, which is when it is said."""
+    ((at, call),) = played((3, before("c1")), until=100_000)
+    assert (call.at, call.outcome) == (at, "expired")
