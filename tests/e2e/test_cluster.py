@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from streams.opencode import ServerLog
 from streams.watch.derivations import derivations
 
 GRACE = 2.0
-PARTITIONS = 64
 
 
 @pytest.fixture
@@ -56,9 +56,10 @@ def test_an_owner_is_killed_amid_a_turn(
     """What the cluster has stored is what one process says that reads the servers' logs afterwards."""
     drives = [driver_of(serve()) for _ in range(2)]
     logs = [ServerLog(drive.server.url) for drive in drives]
+    partitions = next(number for number in count(64) if len(by_partition(logs, number)) == len(logs))
     store = str(tmp_path / "state.db")
     build = build_of(derivations(ContextLimits({"acme/kestrel-large": 5000}), threshold=0.78))
-    cluster = ScaleOut(logs, build, store, PARTITIONS, name="real", grace=GRACE).start()
+    cluster = ScaleOut(logs, build, store, partitions, name="real", grace=GRACE).start()
     until(lambda: all(each.state == "running" for each in cluster.status()), "the owners")
     sessions = [drive.new_session() for drive in drives]
     gate = Gate()
@@ -77,7 +78,7 @@ def test_an_owner_is_killed_amid_a_turn(
         until(lambda: all(row.at > ended for row in outcome.partitions()), "the new owners")
         assert [row.epoch for row in outcome.partitions()] == [2, 2]
         cluster.down()
-        of_partition = by_partition(logs, PARTITIONS)
+        of_partition = by_partition(logs, partitions)
         values, differences = compare(outcome, build, of_partition.__getitem__, GRACE)
     assert values > 20
     assert differences == Differences(0, 0, 0)
