@@ -80,6 +80,7 @@ def full() -> list[Target]:
     plot_deciles(tenths, LONG, HERE / "results-deciles.svg")
     sections = {
         "Targets": targets_table(targets),
+        "What stands in the way": (HERE / "missed.md").read_text("utf-8").strip(),
         "Comparisons": costs_table(costs) + "\n\n" + images(costs),
         "Memory": memory_rows(SIZES, memory) + "\n\n" + pending_table(pending),
         "A long history": calls_table(calls, ORIGIN) + "\n\n"
