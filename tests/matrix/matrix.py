@@ -49,7 +49,7 @@ from streams.positions import Resumable  # noqa: E402
 SERVERS, DIRECTORIES = 4, 2
 PARTITIONS = 16
 RATE = 40.0
-BEFORE, AFTER, QUIET = 4.0, 6.0, 5.0
+BEFORE, AFTER, QUIET = 3.0, 4.0, 5.0
 """Seconds of work before the failure and after the recovery, and of quiet at the end."""
 
 HEALTH = {
