@@ -354,7 +354,7 @@ def test_the_breaker_opens_after_three_failures_in_a_row() -> None:
     )
     assert action.times_of("s") == [0, 60, 120, 180, 240, 300]
     assert action.times_of("b") == [305]
-    assert [at for at, state in states(seen) if state == "breaker_open"] == [300]
+    assert [(at, each.at) for at, each in seen if each.state == "breaker_open"] == [(300, 300)]
     assert [each.failures for _, each in seen if each.session_id == "s"] == [1, 2, 2, 0, 1, 2, 3, 3]
     assert seen[-2][1].reason == "failed"
 
@@ -468,10 +468,10 @@ def test_a_compaction_that_says_it_was_aborted_is_no_failure() -> None:
         (66, error("s", "MessageAbortedError")),
         (70, assistant("s", "m3", input=20_000)),
     )
-    assert [(at, each.state, each.failures) for at, each in seen] == [
-        (5, "superseded", 0),
-        (70, "succeeded", 0),
-        (70, "effective", 0),
+    assert [(at, each.at, each.state, each.failures) for at, each in seen] == [
+        (5, 5, "superseded", 0),
+        (70, 70, "succeeded", 0),
+        (70, 70, "effective", 0),
     ]
 
 
@@ -817,7 +817,7 @@ def test_a_veto_expires_after_300_seconds() -> None:
     assert action.times == []
     line.advance_to(300)
     assert action.times == [300]
-    assert states(seen) == [(0, "deferred")]
+    assert [(at, each.state, each.reason) for at, each in seen] == [(0, "deferred", "")]
 
 
 def test_a_veto_is_not_heeded_when_the_window_is_nearly_full() -> None:
@@ -872,9 +872,11 @@ def test_a_veto_that_raises_is_a_fault_and_no_veto() -> None:
 
     action = Calls(never)
     line, _ = started(action, veto=veto)
-    line.play((0, assistant("s", "m1", input=160_000)))
-    assert action.times == [0]
-    assert [(fault.where, fault.session_id) for fault in line.faults] == [("veto", "s")]
+    line.play((4, assistant("s", "m1", input=160_000)))
+    assert action.times == [4]
+    (fault,) = line.faults
+    assert (fault.where, fault.session_id, fault.at) == ("veto", "s", 4)
+    assert isinstance(fault.error, KeyError)
 
 
 def test_a_dry_run_says_what_it_would_do() -> None:
@@ -996,13 +998,13 @@ def test_an_attempt_under_way_is_superseded_by_the_end(end: str) -> None:
     heard: list[object] = []
     action = rx.never().pipe(rx.operators.finally_action(lambda: left.append("unsubscribed")))
     line.hub.pipe(ops.compact(lambda trigger: action, LIMITS)).subscribe(
-        lambda outcome: heard.append((outcome.state, outcome.reason)),
+        lambda outcome: heard.append((outcome.at, outcome.state, outcome.reason)),
         lambda error: heard.append(str(error)),
         lambda: heard.append("completed"),
     )
-    line.play((0, assistant("s", "m1", input=160_000)))
+    line.play((3, assistant("s", "m1", input=160_000)))
     _ = line.hub.on_completed() if end == "completed" else line.hub.on_error(OSError("error"))
-    assert heard == [("superseded", "ended"), end]
+    assert heard == [(3, "superseded", "ended"), end]
     assert (left, line.scheduler.pending) == (["unsubscribed"], 0)
 
 
@@ -1271,6 +1273,33 @@ def test_a_summary_that_fails_says_how(how: dict[str, Any], what: str) -> None:
     )
     ((at, outcome),) = seen
     assert (at, outcome.at, outcome.state, outcome.error) == (9, 9, "failed", what)
+
+
+def test_a_summary_that_fails_says_why() -> None:
+    """C3: with the message of its error, if that has one."""
+    failed = msgspec.structs.replace(
+        compaction("s", "m2", error="APIError", made=1), error=ev.AgentError("APIError", "overloaded")
+    )
+    line, seen = started(Calls(never))
+    line.play((0, assistant("s", "m1", input=160_000)), (1, compaction("s", "m2", made=1)), (9, failed))
+    assert [each.error for _, each in seen] == ["APIError: overloaded"]
+
+
+def test_a_limit_that_cannot_be_looked_up_for_a_verdict_is_a_fault() -> None:
+    """U11, C6: told with the time at which the attempt was to be judged."""
+    broken: list[str] = []
+
+    def find(provider_id: str, model_id: str) -> int:
+        if broken:
+            raise LookupError("the table is away")
+        return 200_000
+
+    line = Timeline()
+    line.watch(ops.compact(Calls(succeeds), ContextLimits(find)))
+    line.play((0, assistant("s", "m1", input=160_000)), (5, compacted("s")))
+    broken.append("now")
+    line.play((9, assistant("s", "m2", input=20_000)))
+    assert [(each.where, each.session_id, each.at) for each in line.faults] == [("ContextLimits", "s", 9)]
 
 
 @pytest.mark.parametrize("end", [deleted("s"), ev.SessionExpired("s"), error("s", "MessageAbortedError")])

@@ -132,7 +132,9 @@ def test_a_failing_lookup_is_one_fault_and_no_new_crossing() -> None:
     answers.append(200_000)
     line.play((3, assistant("s", "m4", input=153_000)))
     assert [warning.message_id for _, warning in seen] == ["m1"]
-    assert [(fault.at, type(fault.error)) for fault in line.faults] == [(1.0, IndexError)]
+    assert [(fault.session_id, fault.at, type(fault.error)) for fault in line.faults] == [
+        ("s", 1.0, IndexError)
+    ]
 
 
 def test_a_switch_of_model_is_a_crossing() -> None:

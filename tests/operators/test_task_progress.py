@@ -513,6 +513,39 @@ def test_launch_that_fails_completes_the_batch_of_the_others() -> None:
     assert seen[-1][1].siblings.total == 1
 
 
+def test_launch_that_has_said_its_session_still_has_it() -> None:
+    """P6: a report of the tool that leaves the session out makes no second task of it."""
+    rows = [
+        (0.0, created("c", "p")),
+        (1.0, launch("p", "a", "running", "c")),
+        (2.0, launch("p", "a", "running")),
+        (3.0, busy("c")),
+    ]
+    value = progress(*rows)[-1][1]
+    assert (value.siblings.pending, value.siblings.running, value.siblings.total) == (0, 1, 1)
+
+
+def test_calls_alone_are_output() -> None:
+    """P3: a task that has said no word, and called a tool, has brought something."""
+    rows = [
+        (0.0, C),
+        (0.0, busy("c")),
+        (6.0, tool("c", "call", "bash", "running")),
+        (7.0, tool("c", "call", "bash", "completed", output="ok")),
+        (9.0, idle("c")),
+    ]
+    assert states(*rows)[-1] == (9.0, "completed")
+
+
+def test_the_last_256_calls_are_known() -> None:
+    """P12: reported again, the 256th from the end is no new call; the one before it is not remembered."""
+    rows = [(0.0, C), *((1.0, tool("c", f"call{number}", "bash", "running")) for number in range(256))]
+    again = (2.0, tool("c", "call0", "bash", "running"))
+    assert progress(*rows, again)[-1][1].tool_calls == 256
+    one_more = (1.5, tool("c", "call256", "bash", "running"))
+    assert progress(*rows, one_more, again)[-1][1].tool_calls == 258
+
+
 def test_launch_that_is_lost_completes_the_batch_with_its_parents_turn() -> None:
     """P7: no tool outlives its turn, so a launch still pending at the parent's idle is over."""
     rows = [(0.0, busy("p")), (1.0, launch("p", "b", "pending")), *family("c"), (9.0, idle("c"))]
