@@ -64,7 +64,9 @@ pictures: $(READY)        ## draw the README's pictures anew
 	$(BIN)/python tests/pictures.py
 
 coverage: $(READY)        ## branch coverage of streams/ and operators/
+	tests/support/install-package initdb postgresql
 	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage run --append -m pytest -q tests/postgres
 	$(BIN)/coverage report
 
 mutation: $(READY)        ## change operators/ one place at a time, and see a test fail: tests/MUTATION.md

@@ -165,10 +165,17 @@ def dispose_is_total(make: Make) -> None:
     assert [each() for each in gone if each() is not None] == [], "kept alive after dispose"
 
 
+def timers_are_over() -> None:
+    """The daemon's thread is there, and through with what was due."""
+    through = threading.Event()
+    daemon().schedule(calling(through.set))
+    assert through.wait(TIMEOUT)
+
+
 @rule
 def needs_no_thread_of_its_own(make: Make) -> None:
     """X1, E6: on the real clock there is the daemon's thread and no other; disposed, no timer is left."""
-    daemon().schedule(calling(lambda: None))
+    timers_are_over()
     before, timers = set(threading.enumerate()), daemon().pending
     hub = EventHub()
     seen = Strict().follow(hub.pipe(make()))
@@ -313,9 +320,7 @@ def never_overlaps(make: Make) -> None:
     with impatient_threads(), threads(*(partial(feed, number) for number in range(4))):
         assert seen.over.wait(TIMEOUT)
     assert daemon().pending <= timers, "a timer outlives the stream"
-    timers_are_over = threading.Event()  # the timer that is not pending any more may be running
-    daemon().schedule(calling(timers_are_over.set))
-    assert timers_are_over.wait(TIMEOUT)
+    timers_are_over()  # the one that is not pending any more may be running
     assert seen.wrong == []
     assert seen.end == "completed"
     assert seen.values
