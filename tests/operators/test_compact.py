@@ -182,7 +182,10 @@ def test_a_time_out_does_not_release_the_guard_but_the_compaction_does() -> None
     action = Calls(never)
     line, seen = started(action)
     line.play((0, assistant("s", "m1", input=160_000)), *settled(61, 74), (75, compacted("s")))
-    assert states(seen) == [(60, "timed_out"), (75, "late_success")]
+    assert [(outcome.at, outcome.state) for _, outcome in seen] == [
+        (60, "timed_out"),
+        (75, "late_success"),
+    ]
     assert [outcome.failures for _, outcome in seen] == [0, 0]
     line.play(*settled(76, 400))
     assert action.times == [0]
@@ -781,6 +784,7 @@ def test_a_failed_call_after_the_compaction_is_judged_by_the_sample() -> None:
     line.play((0, assistant("s", "m1", input=160_000)), (3, compacted("s")))
     line.play((9, assistant("s", "m2", input=20_000)))
     assert [(each.state, each.failures) for _, each in seen] == [("failed", 0), ("effective", 0)]
+    assert ["refused" in each.error for _, each in seen] == [True, False]
 
 
 def test_a_compaction_whose_action_never_answers_has_succeeded() -> None:

@@ -90,6 +90,22 @@ def test_an_answer_told_again_after_many_others_costs_nothing_more() -> None:
     assert task.tokens == 191
 
 
+def test_a_fork_begins_with_copies() -> None:
+    """P4: messages that are older than the session; the last 256 are remembered, whose parts are not its own."""
+    task = Task("s", created=500)
+    for number in range(1, 259):
+        task.note_message(assistant("s", f"m{number}", created=number))
+    assert list(task.copied) == [f"m{number}" for number in range(3, 259)]
+    assert not task.is_own(ev.Part("p", "m3", "text"))
+    assert task.is_own(ev.Part("p", "m2", "text"))
+
+
+@pytest.mark.parametrize(("made", "is_copy"), [(0, False), (0.5, True), (499.9, True), (500, False)])
+def test_what_is_a_copy(made: float, is_copy: bool) -> None:
+    """P4: made before the session was; one that does not say when is not known to be one."""
+    assert Task("s", created=500).is_copy(assistant("s", "m", created=made)) is is_copy
+
+
 @pytest.mark.parametrize("finish", ["stop", "length", "content-filter", "tool-calls", "error", ""])
 def test_which_finish_ends_a_turn(finish: str) -> None:
     """P16: the preview's only sign that a session is done."""
