@@ -112,6 +112,7 @@ Seen = list[tuple[float, CompactionOutcome]]
 
 
 def states(seen: Seen, session_id: str = "s") -> list[tuple[float, str]]:
+    assert all(each.at == at for at, each in seen)
     return [(at, each.state) for at, each in seen if each.session_id == session_id]
 
 

@@ -55,6 +55,7 @@ def played(*timed: Timed, until: float, **arguments: Any) -> list[tuple[float, C
     line.play(*timed)
     line.advance_to(until)
     assert line.faults == []
+    assert all(each.at == at for at, each in seen)
     return seen
 
 

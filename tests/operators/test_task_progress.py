@@ -49,6 +49,7 @@ def progress(*rows: Row, until: float = 0, **arguments: Any) -> list[tuple[float
     line.play(*rows)
     line.advance_to(until)
     assert line.faults == []
+    assert all(each.at == at for at, each in seen)
     return seen
 
 

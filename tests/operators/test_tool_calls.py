@@ -58,6 +58,7 @@ def played(
     if until is not None:
         line.advance_to(until)
     assert line.faults == []
+    assert all(call.at == at for at, call in seen)
     return seen
 
 
