@@ -111,16 +111,19 @@ class Pressure:
         match event:
             case PartUpdated():
                 return take_part(state, event.part, now)
+            case MessageUpdated():
+                if is_compaction(event):
+                    _watch_compaction(state, event, now)
             case ToolExecuteAfter():
                 state.pending.settled(event.call_id, "", len(event.output))
                 return "tool"
             case SessionCompacted():
                 state.compacting = None
-            case MessageUpdated() if is_compaction(event):
-                _watch_compaction(state, event, now)
             case _:
                 pass
         reason = self._gauge.take(state, event)
+        if reason is None:
+            return None
         if reason == "sample":
             state.pending.measure(state.samples[-1].message_id)
         elif reason == "compacted":
@@ -195,6 +198,10 @@ class Pace:
         self._cooldown = cooldown
         self._max_per_hour = max_per_hour
 
+    def holds(self, state: TriggerState, now: float) -> bool:
+        """Whether it is too early for another trigger."""
+        return bool(state.triggered) and (self.is_cooling(state, now) or self.is_used_up(state, now))
+
     def is_cooling(self, state: TriggerState, now: float) -> bool:
         """Whether the last trigger was too recent (C1)."""
         return bool(state.triggered) and now < state.triggered[-1] + self._cooldown
@@ -246,15 +253,8 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
     def _consider(
         self, state: TriggerState, cause: Cause, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
-        if not state.samples or is_compacting(state, now):
+        if not state.samples or is_compacting(state, now) or self._pace.holds(state, now):
             return ()
-        if self._pace.is_cooling(state, now) or self._pace.is_used_up(state, now):
-            return ()
-        return self._decide(state, cause, now)
-
-    def _decide(
-        self, state: TriggerState, cause: Cause, now: float
-    ) -> Iterable[CompactionTrigger | Fault]:
         reading, faults = self._pressure.read(state, now)
         trigger = self._pressure.find(state, cause, now, reading)
         if trigger is None:

@@ -89,11 +89,8 @@ class Gauge:
     def take(self, state: GaugeState, event: SessionEvent) -> Reason | None:
         """Fold one event; says why the reading may have changed."""
         match event:
-            case MessageUpdated() if is_compaction(event):
-                return "compacted" if state.summarise(event) else None
             case MessageUpdated():
-                switched = _model_of_message(state, event)
-                return (self._answer(state, event) if event.role == "assistant" else None) or switched
+                return self._message(state, event)
             case SessionCompacted():
                 return "compacted" if state.announce(event.at) else None
             case MessageRemoved():
@@ -117,11 +114,18 @@ class Gauge:
             state.limit_failed = True
         return Reading(state.visible(), limit), faults
 
-    def _answer(self, state: GaugeState, event: MessageUpdated) -> Reason | None:
-        """Only a finished answer with tokens is a measurement (U2)."""
+    def _message(self, state: GaugeState, event: MessageUpdated) -> Reason | None:
+        """An answer measures; any newer message may name another model."""
+        if is_compaction(event):
+            return "compacted" if state.summarise(event) else None
         created = created_at(event)
-        if not is_finished(event) or created <= state.compacted:
-            return None
+        switched = _model_of_message(state, event, created)
+        if event.role != "assistant" or not is_finished(event) or created <= state.compacted:
+            return switched
+        return self._answer(state, event, created) or switched
+
+    def _answer(self, state: GaugeState, event: MessageUpdated, created: float) -> Reason | None:
+        """Only a finished answer with tokens is a measurement (U2)."""
         tokens, projected = self._counts(event.tokens)
         if tokens <= 0:
             return "unmeasured" if state.add_unmeasured(event) else None
@@ -136,7 +140,7 @@ class Gauge:
             return 0, 0
         if self.accounting == "inclusive":
             return tokens.input, tokens.input + tokens.output
-        prompt = tokens.input + tokens.cache_read + tokens.cache_write
+        prompt = tokens.input + tokens.cache.read + tokens.cache.write
         return prompt, prompt + tokens.output + tokens.reasoning
 
 
@@ -144,13 +148,13 @@ def is_compaction(event: MessageUpdated) -> bool:
     """Whether a message is the summary that a compaction wrote (U1)."""
     if event.role != "assistant":
         return False
-    return event.summary or event.agent.strip().lower() == "compaction"
+    agent = event.agent
+    return event.summary or (len(agent) >= len("compaction") and agent.strip().lower() == "compaction")
 
 
-def _model_of_message(state: GaugeState, event: MessageUpdated) -> Reason | None:
+def _model_of_message(state: GaugeState, event: MessageUpdated, created: float) -> Reason | None:
     """Only a newer message changes the model: old ones are updated again, late (U12)."""
-    created = created_at(event)
-    if not event.model_id or created <= state.model_created:
+    if created <= state.model_created or not event.model_id:
         return None
     state.model_created = created
     return _switch(state, event.provider_id, event.model_id)

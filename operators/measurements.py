@@ -45,10 +45,9 @@ class Measurements(msgspec.Struct, gc=False, array_like=True):
 
     def visible(self) -> Sample | None:
         """The newest sample that no pending revert hides (U9). Message ids ascend with time."""
-        for sample in reversed(self.samples):
-            if not self.revert or sample.message_id < self.revert:
-                return sample
-        return None
+        if not self.revert:
+            return self.samples[-1] if self.samples else None
+        return next((each for each in reversed(self.samples) if each.message_id < self.revert), None)
 
     def add(self, sample: Sample) -> bool:
         """Place a measurement by when its message was made; said again, it changes nothing (U7)."""

@@ -61,7 +61,8 @@ _DELTA: Final = ev.PartDelta
 _TYPE: Final = b'"type":"'
 _TYPE_OF_DELTA: Final = b'message.part.delta"'
 _DELTA_TYPE: Final = _TYPE + _TYPE_OF_DELTA
-_AFTER_ID: Final = len(b'{"id":"",') + 30
+_BEHIND_ID: Final = slice(len(b'{"id":"",') + 30, len(b'{"id":"",') + 30 + len(_DELTA_TYPE))
+"""Where a payload says that it is a delta, if it begins with an id as opencode makes them."""
 _OURS: Final = b'{"@kind"'
 _PAIRED: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES: Final = re.compile(_PAIRED + rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
@@ -123,7 +124,7 @@ def decode_wanted(
     return [
         decode(payload, at)
         for payload in payloads
-        if not payload.startswith(_DELTA_TYPE, _AFTER_ID) and not is_delta(payload)
+        if payload[_BEHIND_ID] != _DELTA_TYPE and not is_delta(payload)
     ]
 
 
@@ -132,8 +133,9 @@ def is_delta(payload: bytes) -> bool:
 
     The first type in it is its own, since it comes before whatever has others; an envelope has none.
     """
-    if payload.startswith(_DELTA_TYPE, _AFTER_ID):  # nearly always: behind an id as opencode makes them
-        return True
+    told = payload[_BEHIND_ID]
+    if told.startswith(_TYPE):  # nearly always
+        return told == _DELTA_TYPE
     return payload.startswith(_TYPE_OF_DELTA, payload.find(_TYPE) + len(_TYPE))
 
 
