@@ -109,11 +109,11 @@ class Pressure:
     def take(self, state: TriggerState, event: SessionEvent, now: float) -> Cause | None:
         """Fold one event; says what to decide on, if anything."""
         match event:
-            case PartUpdated():
-                return take_part(state, event.part, now)
             case MessageUpdated():
                 if is_compaction(event):
                     _watch_compaction(state, event, now)
+            case PartUpdated():
+                return take_part(state, event.part, now)
             case ToolExecuteAfter():
                 state.pending.settled(event.call_id, "", len(event.output))
                 return "tool"

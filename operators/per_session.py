@@ -281,7 +281,7 @@ class SessionFold(Generic[_State, _Out]):
     def _settle(self, said: Iterable[_Out | Fault], outputs: list[_Out]) -> None:
         """Run the generator to its end, so that state is settled before anything is emitted."""
         for value in said:
-            if isinstance(value, Fault):
+            if type(value) is Fault:  # isinstance takes four times as long to say no
                 self._report(value)
             else:
                 outputs.append(value)

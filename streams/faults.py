@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import final
 
 import msgspec
 from loguru import logger
@@ -9,6 +10,7 @@ from loguru import logger
 __all__ = ["Fault", "Report", "log_fault"]
 
 
+@final
 class Fault(msgspec.Struct, frozen=True):
     """One exception that was kept away from everyone else.
 

@@ -262,8 +262,7 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
     def wants(self, *types: type[SessionEvent]) -> bool:
         """Whether anybody is subscribed to any of these types: a source need not ask for others."""
-        attached = self._attached
-        return any(each.route(kind) is not None for each in attached for kind in types)
+        return any(self._routes.get(kind) or self._route(kind) for kind in types)
 
     def attach(
         self,

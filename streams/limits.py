@@ -158,6 +158,6 @@ def _lookup(layer: _Layer, kind: LimitKind) -> _Lookup:
 
 
 def _tokens(found: _Found, kind: LimitKind) -> int | None:
-    if isinstance(found, Limit):
-        return found.tokens(kind)
-    return found if found is not None and found > 0 else None
+    if found is None or isinstance(found, int):
+        return found if found and found > 0 else None
+    return found.tokens(kind)

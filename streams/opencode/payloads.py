@@ -482,6 +482,14 @@ class _PluginAdded(_Unread, frozen=True):
     name = "plugin.added"
 
 
+class _FileEdited(_Unread, frozen=True):
+    name = "file.edited"
+
+
+class _FileWatched(_Unread, frozen=True):
+    name = "file.watcher.updated"
+
+
 class Sync(Properties, frozen=True):
     """The durable twin of an event on ``/global/event``: the same id, numbered per session."""
 
@@ -526,4 +534,6 @@ PROPERTIES: Final[dict[str, type[Properties] | type[SessionEvent]]] = {
     "server.connected": _Connected,
     "server.heartbeat": _Heartbeat,
     "plugin.added": _PluginAdded,
+    "file.edited": _FileEdited,
+    "file.watcher.updated": _FileWatched,
 }

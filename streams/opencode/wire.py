@@ -58,11 +58,15 @@ _ENVELOPED: Final = b"dp"
 """Third byte of ``{"directory"``, ``{"payload"`` and ``{"project"``: a guess that costs nothing."""
 _EVENTS: Final = frozenset(ev.KINDS)
 _DELTA: Final = ev.PartDelta
+_PART: Final = ev.PartUpdated
 _TYPE: Final = b'"type":"'
 _TYPE_OF_DELTA: Final = b'message.part.delta"'
 _DELTA_TYPE: Final = _TYPE + _TYPE_OF_DELTA
-_BEHIND_ID: Final = slice(len(b'{"id":"",') + 30, len(b'{"id":"",') + 30 + len(_DELTA_TYPE))
-"""Where a payload says that it is a delta, if it begins with an id as opencode makes them."""
+_ID: Final = len(b'{"id":"",') + 30
+_BEHIND_ID: Final = slice(_ID, _ID + len(_TYPE))
+"""Where a payload that begins with an id as opencode makes them says that its type follows,"""
+_DELTA_BEHIND_ID: Final = slice(_ID, _ID + len(_DELTA_TYPE))
+"""and that it is a delta."""
 _OURS: Final = b'{"@kind"'
 _PAIRED: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES: Final = re.compile(_PAIRED + rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
@@ -94,7 +98,8 @@ def decode(payload: bytes, at: float = 0.0, *, max_bytes: int = MAX_BYTES) -> Se
     try:
         wire = _enveloped(payload).payload if payload[2] in _ENVELOPED else _plain(payload)
         body = wire.properties or wire.data
-        if type(body) is _DELTA and body.session_id:  # most events by far
+        whose = body.session_id if body else ""
+        if whose and (type(body) is _DELTA or (type(body) is _PART and body.part.session_id == whose)):
             force_setattr(body, "at", at)
             force_setattr(body, "event_id", wire.id)
             force_setattr(body, "raw", payload)
@@ -124,7 +129,8 @@ def decode_wanted(
     return [
         decode(payload, at)
         for payload in payloads
-        if payload[_BEHIND_ID] != _DELTA_TYPE and not is_delta(payload)
+        if payload[_DELTA_BEHIND_ID] != _DELTA_TYPE
+        and (payload[_BEHIND_ID] == _TYPE or not is_delta(payload))
     ]
 
 
@@ -133,9 +139,8 @@ def is_delta(payload: bytes) -> bool:
 
     The first type in it is its own, since it comes before whatever has others; an envelope has none.
     """
-    told = payload[_BEHIND_ID]
-    if told.startswith(_TYPE):  # nearly always
-        return told == _DELTA_TYPE
+    if payload[_BEHIND_ID] == _TYPE:  # nearly always
+        return payload[_DELTA_BEHIND_ID] == _DELTA_TYPE
     return payload.startswith(_TYPE_OF_DELTA, payload.find(_TYPE) + len(_TYPE))
 
 

@@ -425,6 +425,20 @@ def test_unknown_fields_parts_and_delta_fields_pass() -> None:
     assert told(delta, field="depth", delta="hé")
 
 
+@pytest.mark.parametrize(
+    "kind", ["session.diff", "plugin.added", "file.edited", "file.watcher.updated", "lsp.updated"]
+)
+def test_what_nothing_derives_from_keeps_its_type_and_its_payload(kind: str) -> None:
+    """Whether it is frequent enough to be read in one pass or not."""
+    payload = {"id": "evt_1", "type": kind, "properties": {"sessionID": "s", "file": ["a"]}}
+
+    event = decode(payload)
+
+    assert isinstance(event, ev.UnknownEvent)
+    assert told(event, session_id="s", event_id="evt_1", type=kind)
+    assert json.loads(event.raw) == payload
+
+
 def test_five_mebibytes_are_an_event() -> None:
     """S7: large is not oversized."""
     text = "x" * (5 * 1024 * 1024)
