@@ -262,7 +262,8 @@ class EventHub(Observable[SessionEvent], abc.ObserverBase[SessionEvent]):
 
     def wants(self, *types: type[SessionEvent]) -> bool:
         """Whether anybody is subscribed to any of these types: a source need not ask for others."""
-        return any(self._routes.get(kind) or self._route(kind) for kind in types)
+        routes = self._routes
+        return any(routes[kind] if kind in routes else self._route(kind) for kind in types)
 
     def attach(
         self,
