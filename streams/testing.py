@@ -347,6 +347,9 @@ def outputs(
 
     Returns:
         The values, in order.
+
+    Raises:
+        AssertionError: Something raised on the way, which would be a ``Fault`` (``Timeline`` keeps them).
     """
     line = Timeline()
     seen = line.watch(operator)
@@ -356,6 +359,8 @@ def outputs(
         line.advance_to(until)
     if complete:
         line.hub.on_completed()
+    if line.faults:
+        raise AssertionError(f"{line.faults[0]}") from line.faults[0].error
     return [value for _, value in seen]
 
 

@@ -419,11 +419,12 @@ def test_a_logic_that_raises_for_one_session_harms_no_other(method: str, lazily:
 
 def test_what_was_said_before_it_raised_is_said() -> None:
     """X5: a generator's state is as it left it, so its outputs are too."""
-    said = outputs(
-        ops.per_session(Broken("on_event", lazily=True)), [part("bad"), part("bad")], complete=False
-    )
+    line = Timeline()
+    seen = line.watch(ops.per_session(Broken("on_event", lazily=True)))
+    line.play((0, part("bad")), (1, part("bad")))
 
-    assert said == [("bad", "event", 1), ("bad", "event", 2)]
+    assert [said for _, said in seen] == [("bad", "event", 1), ("bad", "event", 2)]
+    assert [(fault.session_id, fault.at) for fault in line.faults] == [("bad", 0.0), ("bad", 1.0)]
 
 
 def test_a_fault_among_the_outputs_goes_to_the_errors() -> None:

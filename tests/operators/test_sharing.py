@@ -7,7 +7,9 @@ from reactivex import Subject, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from operators.sharing import Shared
+from streams.events import SessionIdle
 from streams.faults import Fault
+from streams.schedulers import Replay
 
 
 class Run:
@@ -79,10 +81,39 @@ def test_a_raising_subscriber_harms_nobody() -> None:
     run.told.on_next(1)
     run.told.on_next(2)
     assert first == second == [1, 2]
-    assert [(fault.where, str(fault.error)) for fault in run.faults] == [
-        ("subscriber", "1"),
-        ("subscriber", "2"),
+    assert [(fault.where, fault.session_id, fault.at, str(fault.error)) for fault in run.faults] == [
+        ("subscriber", "", 0.0, "1"),
+        ("subscriber", "", 0.0, "2"),
     ]
+
+
+def test_a_fault_names_the_session_and_the_time_of_the_value() -> None:
+    told: Subject[SessionIdle] = Subject()
+    faults: list[Fault] = []
+
+    def start(
+        observer: abc.ObserverBase[SessionIdle],
+        scheduler: abc.SchedulerBase | None,
+        running: CompositeDisposable,
+    ) -> None:
+        running.add(told.subscribe(observer))
+
+    def raising(value: SessionIdle) -> None:
+        raise ValueError(value)
+
+    Shared(start, None, faults.append).subscribe(raising)
+    told.on_next(SessionIdle("s", 3.0))
+    (fault,) = faults
+    assert (fault.session_id, fault.at) == ("s", 3.0)
+
+
+def test_the_first_subscriber_s_scheduler_is_handed_on() -> None:
+    scheduler, given = Replay(), list[abc.SchedulerBase | None]()
+    shared = Shared[int](
+        lambda observer, given_scheduler, running: given.append(given_scheduler), None, print
+    )
+    shared.subscribe(scheduler=scheduler)
+    assert given == [scheduler]
 
 
 @pytest.mark.parametrize(

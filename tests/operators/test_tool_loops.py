@@ -63,6 +63,36 @@ class TestCounting:
         ]
         assert loops(events, max_calls=1) == [("calls", 1, "c1")]
 
+    @pytest.mark.parametrize(
+        "last",
+        [
+            call(2),
+            done(2, ""),
+            tool_before("s", "read", "c2", X),
+            tool_after("s", "read", "c2"),
+        ],
+    )
+    def test_all_that_is_said_of_too_many(self, last: SessionEvent) -> None:
+        said = outputs(ops.tool_loops(max_calls=2, repeats=None), [(1, call(1)), (7, last)])
+        assert said == [ToolLoop("s", 7.0, "calls", (), 2, 2, "c2")]
+
+    @pytest.mark.parametrize(
+        "last",
+        [call(3), done(3, ""), tool_before("s", "read", "c3", X)],
+    )
+    def test_all_that_is_said_of_a_loop(self, last: SessionEvent) -> None:
+        first = [(0, call(0, tool_name="bash")), (1, call(1)), (2, call(2))]
+        said = outputs(ops.tool_loops(repeats=3), [*first, (7, last)])
+        assert said == [ToolLoop("s", 7.0, "repeat", ("read",), 3, 4, "c3")]
+
+    def test_defaults(self) -> None:
+        """Twenty in a row, in rounds of two at the most; 4000 in all."""
+        rounds = [call(number, tool_name=name) for number, name in enumerate("ab" * 10)]
+        assert loops(rounds) == [("cycle", 20, "c19")]
+        assert loops([call(number, tool_name=name) for number, name in enumerate("abc" * 20)]) == []
+        many = [call(number, arguments={"number": number}) for number in range(4000)]
+        assert loops(many) == [("calls", 4000, "c3999")]
+
     def test_an_after_alone(self) -> None:
         """P12: a call that only its after tells of is a call; a hook that names none is not."""
         assert loops([tool_after("s", "read", "c1")], max_calls=1) == [("calls", 1, "c1")]

@@ -140,6 +140,23 @@ def test_a_timeline_plays_events_at_their_times_into_each_operator() -> None:
     assert [(fault.at, type(fault.error)) for fault in line.faults] == [(30.0, ZeroDivisionError)]
 
 
+def test_outputs_hide_no_fault() -> None:
+    """A logic that raises fails the test that did not expect it, and says with what."""
+
+    class Broken(ops.Logic[list[str], str]):
+        wants = (ev.SessionIdle,)
+
+        def start(self, session_id: str, now: float) -> list[str]:
+            return []
+
+        def on_event(self, state: list[str], event: SessionEvent, now: float) -> Any:
+            raise LookupError("no such thing")
+
+    with pytest.raises(AssertionError, match=r"^Broken \[s\]: LookupError: no such thing$") as raised:
+        outputs(ops.per_session(Broken()), [testing.idle("s")])
+    assert isinstance(raised.value.__cause__, LookupError)
+
+
 def test_outputs_are_what_an_operator_emits() -> None:
     """Events without a time come one second apart; ``until`` lets time pass; then the end, or not."""
     stamp = rxops.map(lambda event: (type(event).__name__, event.at))
