@@ -1,6 +1,7 @@
 """The JSON of entries: taken out, made, cut."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -67,6 +68,61 @@ def test_a_made_message_reads_back_as_the_same() -> None:
         assert info_json(read) == info_json(event)
 
 
+@pytest.mark.parametrize("wanted", [sent_part, sent_info])
+def test_where_neither_stands_nothing_is_decoded(wanted: Callable[[bytes], bytes]) -> None:
+    """A name with another escape in it is no name that any agent writes."""
+    payload = b'{"properties":{"\\u0070art":{"id":"p"},"\\u0069nfo":{"id":"m"}}}'
+    assert wanted(payload) == b""
+
+
+def test_a_made_message_in_full() -> None:
+    """Every field, where opencode has it."""
+    event = ev.MessageUpdated(
+        "s",
+        message_id="m",
+        role="assistant",
+        created=5.0,
+        completed=6.5,
+        provider_id="anthropic",
+        model_id="x",
+        agent="build",
+        parent_id="u",
+        finish="error",
+        summary=True,
+        cost=0.5,
+        tokens=ev.Tokens(7, 5, 2, ev.Cache(2, 1), total=17),
+        error=ev.AgentError("APIError", "no"),
+    )
+    assert json.loads(info_json(event)) == {
+        "id": "m",
+        "sessionID": "s",
+        "role": "assistant",
+        "time": {"created": 5000, "completed": 6500},
+        "providerID": "anthropic",
+        "modelID": "x",
+        "cost": 0.5,
+        "parentID": "u",
+        "agent": "build",
+        "finish": "error",
+        "summary": True,
+        "tokens": {
+            "total": 17,
+            "input": 7,
+            "output": 5,
+            "reasoning": 2,
+            "cache": {"read": 2, "write": 1},
+        },
+        "error": {"name": "APIError", "data": {"message": "no"}},
+    }
+
+
+def test_reasoning_has_a_text() -> None:
+    """As text has, even an empty one; another kind of part has none."""
+    kinds = {kind: json.loads(part_json("s", ev.Part("p", "m", kind))) for kind in ("reasoning", "file")}
+    assert kinds["reasoning"]["text"] == ""
+    assert "text" not in kinds["file"]
+
+
 def test_lone_surrogates_do_not_raise() -> None:
     """T6: in a text, in an error."""
     assert json.loads(part_json("s", text("s", "m", "p", "a\ud800").part))["text"] == "a\ufffd"
@@ -108,6 +164,49 @@ def test_long_strings_are_cut_and_say_so() -> None:
     assert state["output"] == "x" * 512 + "… [8488 characters cut]"
 
 
+def compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_strings_are_halved_until_all_fit() -> None:
+    """Half of the cap is left of each at first, then a quarter: a string of just that length stays whole."""
+    body = compact({"a": "x" * 100, "b": ["y" * 350], "c": "z" * 350})
+    assert json.loads(capped(body, 400)) == {
+        "a": "x" * 100,
+        "b": ["y" * 100 + "… [250 characters cut]"],
+        "c": "z" * 100 + "… [250 characters cut]",
+    }
+
+
+def test_sixteen_characters_are_the_least() -> None:
+    """What does not fit with so few goes as a whole."""
+    assert json.loads(capped(compact({"a": "x" * 100, "n": 12345}), 64)) == {
+        "a": "x" * 16 + "… [84 characters cut]",
+        "n": 12345,
+    }
+    assert json.loads(capped(compact({"a": "x" * 100, "n": 12345}), 48)) == {
+        "a": "… [102 bytes left out]",
+        "n": 12345,
+    }
+
+
+def test_what_fits_just_so_is_cut_no_further() -> None:
+    """The cap is the last length that fits: of strings, and of what is left out."""
+    of_string = {"a": "x" * 50 + "… [250 characters cut]", "n": int("1" * 13)}
+    cap = len(compact(of_string))
+    assert cap // 2 == 50
+    assert json.loads(capped(compact(of_string | {"a": "x" * 300}), cap)) == of_string
+    left_out = {"a": [1] * 100, "b": "… [301 bytes left out]"}
+    assert json.loads(capped(compact(left_out | {"b": [2] * 150}), len(compact(left_out)))) == left_out
+
+
+def test_a_mark_as_long_as_what_it_stands_for_is_not_put() -> None:
+    """It would save nothing."""
+    body = compact({"a": int("1" * 25), "n": 5})
+    assert len(compact("… [25 bytes left out]")) == 25
+    assert capped(body, 20) == body
+
+
 @pytest.mark.parametrize("count", [1, 3, 20, 60])
 def test_several_long_strings_are_cut_until_all_fit(count: int) -> None:
     """The cap is of the whole."""
@@ -134,6 +233,6 @@ def test_a_huge_field_of_a_message_is_left_out() -> None:
 
 
 def test_nothing_is_left_out_that_saves_nothing() -> None:
-    """Many small fields do not fit, and stay: a mark would be no shorter."""
+    """Many left_out fields do not fit, and stay: a mark would be no shorter."""
     body = json.dumps({f"field{n}": n for n in range(500)}).encode()
     assert json.loads(capped(body, 1024)) == json.loads(body)
