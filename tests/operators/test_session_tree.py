@@ -44,6 +44,46 @@ def test_cycles_terminate(links: list[tuple[str, str]]) -> None:
     assert outputs(ops.session_tree(), [created(*link) for link in links])
 
 
+def test_a_link_is_news_once() -> None:
+    """The same parent again, none, or the session itself: all of that is no news."""
+    tree = SessionTree()
+    assert tree.link("c", "p") is True
+    assert tree.link("c", "p") is False
+    assert tree.link("c", "") is False
+    assert tree.link("c", "c") is False
+    assert tree.link("c", "q") is True
+    assert (tree.parent("c"), tree.children("p"), tree.children("q")) == ("q", (), ("c",))
+
+
+def test_each_is_told_once_in_a_cycle_below_and_above() -> None:
+    """S10: a cycle that the session asked for is not part of ends too."""
+    tree = SessionTree()
+    for child, parent in (("a", "b"), ("b", "a"), ("c", "a"), ("d", "c"), ("e", "d")):
+        tree.link(child, parent)
+    assert list(tree.ancestors("e")) == ["d", "c", "a", "b"]
+    assert list(tree.descendants("b")) == ["a", "c", "d", "e"]
+    loop = SessionTree()
+    for child, parent in (("x", "top"), ("y", "x"), ("x", "y")):
+        loop.link(child, parent)
+    assert list(loop.descendants("y")) == ["x"]
+    assert list(loop.descendants("top")) == []
+
+
+def test_what_was_below_a_deleted_session_says_its_new_root() -> None:
+    """S10: and below it, each in turn."""
+    events = [created("r"), created("a", "r"), created("b", "a"), created("c", "b"), deleted("a")]
+    seen = outputs(ops.session_tree(), events)
+    assert {each.session_id: (each.root_id, each.depth) for each in seen}["c"] == ("a", 2)
+    assert {each.session_id: (each.root_id, each.depth) for each in seen}["b"] == ("a", 1)
+
+
+def test_a_session_that_nobody_heard_of_goes_without_a_word() -> None:
+    """S12: and harms nothing."""
+    assert (
+        outputs(ops.session_tree(), [deleted("s"), ev.SessionExpired("t"), created("s")])[-1].depth == 0
+    )
+
+
 def test_deleted_and_expired_sessions_go() -> None:
     """A session that is gone says so once, leaves its parent, and stragglers do not bring it back."""
     line = Timeline()

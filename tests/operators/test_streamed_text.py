@@ -169,3 +169,79 @@ def test_any_order_within_a_few_gives_the_text(order: list[int], seen: int) -> N
         if count == seen:
             told(text)
     assert told(text) == "01234567"
+
+
+def test_the_snapshot_itself_is_in_it() -> None:
+    """T11: a piece with the very id of the snapshot is in the snapshot; where ids tell nothing, all are."""
+    text = StreamedText()
+    for number in (1, 2, 3):
+        add(text, event(number), str(number))
+    text.snapshot_came(event(2))
+    assert told(text, "12") == "123"
+    text.snapshot_came("no order")
+    assert told(text, "123") == "123"
+    mixed = StreamedText()
+    add(mixed, "no order", "old")
+    mixed.snapshot_came(event(2))
+    assert told(mixed, "new") == "new"
+
+
+def test_what_was_folded_before_the_first_look_follows_the_base() -> None:
+    """T11: a long text has chunks before anybody asks for it; what the part said goes before them."""
+    text = StreamedText()
+    for number in range(FOLD + 9):
+        add(text, event(number + 1), f"{number} ")
+    assert len(text) == FOLD + 9
+    text.fold(None)
+    assert len(text) == FOLD + 9
+    whole = "base " + "".join(f"{number} " for number in range(FOLD + 9))
+    assert told(text, "base ") == whole
+    add(text, event(FOLD + 1), "the last of what is folded, again")
+    assert told(text, "base ") == whole
+
+
+def test_the_cap_counts_the_base_and_every_chunk() -> None:
+    """T12: of 1000 characters, the base took 400 and the chunks before a look take the rest."""
+    text = StreamedText()
+    text.start_with(quoted("b" * 400), 1000)
+    for _ in range(2):
+        for number in range(9):
+            add(text, "", "x" * 100 if number == 0 else "", 1000)
+        text.fold(1000)
+    assert text.size == 600
+    for number in range(9):
+        add(text, "", "y" * 500 if number == 0 else "", 1000)
+    assert told(text, cap=1000) == "b" * 400 + "x" * 200 + "y" * 400 + "… [100 characters cut]"
+    late = StreamedText()
+    for number in range(9):
+        add(late, "", "x" * 100 if number == 0 else "", 1000)
+    late.fold(1000)
+    late.start_with(quoted("b" * 850), 1000)
+    add(late, "", "y" * 60)
+    assert told(late, cap=1000) == "b" * 850 + "x" * 100 + "y" * 50 + "… [10 characters cut]"
+
+
+def test_nothing_fits_into_no_room() -> None:
+    """T12: a base that fills the cap leaves room for not one character; a snapshot makes room anew."""
+    text = StreamedText()
+    text.start_with(quoted("b" * 20), 20)
+    add(text, "", "c")
+    assert json.loads(text.view(20).json()) == "b" * 20 + "… [1 characters cut]"
+    text.snapshot_came("")
+    for each in ("c" * 20, *[""] * 8):
+        add(text, "", each)
+    text.fold(20)
+    assert (text.size, text.cut) == (20, 0)
+
+
+def test_a_view_is_no_other_thing() -> None:
+    """Not equal to it, and it says so."""
+    view: object = StreamedText().view(None)
+    assert view != "x"
+    assert not view == b'""'  # noqa: SIM201 - the operator is what is tested
+
+
+@pytest.mark.parametrize("name", ["evt_1", "x" * 30, "msg_" + "0" * 26])
+def test_only_ids_of_events_sort(name: str) -> None:
+    """Both their beginning and their length tell them."""
+    assert order_of(name) == ""
