@@ -72,3 +72,34 @@ def test_a_reading_shows_a_bar_where_it_is_known() -> None:
     assert known._repr_html_() == f"<div><code>s</code> {bar} 150_000/200_000</div>"
     (unknown,) = outputs(ops.context_usage(ContextLimits()), [assistant("s", "m1", input=150_000)])
     assert unknown._repr_html_() == "<div><code>s</code>  150_000/unknown</div>"
+
+
+def test_a_task_in_full() -> None:
+    """Its name, what it does, its calls, and how far its siblings are."""
+    pending, named = [
+        each._repr_html_()
+        for each in outputs(ops.task_progress(), [created("b", "a"), tool("b", "c1", "bash", "running")])
+    ]
+    bar = '<progress max="1" value="0"></progress>'
+    assert pending == f"<div><b>b</b> pending: 0 calls {bar}</div>"
+    assert named == f"<div><b>b</b> running: 1 calls, last <code>bash</code> {bar}</div>"
+    (titled,) = outputs(ops.task_progress(), [created("b", "a", title="Fix it")])
+    assert titled._repr_html_() == f"<div><b>Fix it</b> pending: 0 calls {bar}</div>"
+
+
+def test_an_overview_in_full() -> None:
+    """Only what is known of it is shown."""
+    limits = ContextLimits({"anthropic/x": 200_000})
+    events = [
+        busy("s"),
+        (5, assistant("s", "m1", input=150_000)),
+        (9, todos("s", "completed", "pending")),
+    ]
+    shown_values = [
+        each._repr_html_() for each in outputs(ops.session_overview(limits), events, until=20)
+    ]
+    assert shown_values == [
+        "<div><b>s</b> running: 0 calls</div>",
+        "<div><b>s</b> running: 75.0 % full, 0 calls</div>",
+        "<div><b>s</b> running: 75.0 % full, todos 1/2, 0 calls</div>",
+    ]

@@ -17,6 +17,7 @@ from streams.testing import (
     delta,
     idle,
     outputs,
+    removed,
     text,
     todos,
     tool,
@@ -115,7 +116,16 @@ def test_a_limit_lookup_that_raises_is_one_fault() -> None:
     line.play((0, assistant("s", "m1", input=1000)), (1, assistant("s", "m2", input=2000)))
     line.advance_to(9)
     assert [each.tokens for _, each in seen] == [1000, 2000]
-    assert len(line.faults) == 1
+    ((where, session_id, at, error),) = [
+        (each.where, each.session_id, each.at, str(each.error)) for each in line.faults
+    ]
+    assert (where, session_id, at, error) == ("ContextLimits", "s", 0.0, "no table")
+
+
+def test_a_removal_that_takes_nothing_away_says_nothing() -> None:
+    """U1: of a message that was never measured."""
+    events = [(0, assistant("s", "m1", input=1000)), (5, removed("s", "m9"))]
+    assert len(outputs(ops.session_overview(LIMITS), events, until=20)) == 1
 
 
 @pytest.mark.parametrize("value", [-1, float("inf"), None])

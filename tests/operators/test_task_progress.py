@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 import operators as ops
 from operators.task_progress import TaskProgressFold, Told
+from operators.task_state import child_of
 from streams import events as ev
 from streams.events import SessionEvent
 from streams.faults import log_fault
@@ -699,6 +700,167 @@ def test_error_that_the_idle_overtook_is_the_reason() -> None:
         ("completed", True),
         ("aborted", False),
     ]
+
+
+def test_a_task_that_is_owed_a_wake_is_not_done() -> None:
+    """P6: its child ended while it rested, so it will be woken: until that turn is over nothing of it is.
+
+    What is still told of the old turn changes that as little as an idle that comes twice.
+    """
+    rows = [
+        (0.0, created("p", "root")),
+        (0.0, busy("p")),
+        (1.0, created("c", "p")),
+        (1.0, text("p", "m", "x", "spawned")),
+        (2.0, busy("c")),
+        (8.0, text("c", "m2", "y", "ok")),
+        (9.0, idle("p")),
+        (10.0, idle("c")),
+        (11.0, tool("p", "c1", "bash", "completed", message_id="m")),
+        (12.0, idle("p")),
+    ]
+    assert states(*rows, session="p")[-1] == (9.0, "idle")
+    woken = [(13.0, busy("p")), (19.0, text("p", "m3", "z", "all done")), (20.0, idle("p"))]
+    assert states(*rows, *woken, session="p")[-2:] == [(13.0, "running"), (20.0, "completed")]
+
+
+def test_a_task_at_work_is_owed_nothing() -> None:
+    """P6: it hears of its child's end in the turn that it is in."""
+    rows = [
+        (0.0, created("p", "root")),
+        (0.0, busy("p")),
+        (1.0, created("c", "p")),
+        (1.0, text("p", "m", "x", "spawned")),
+        (2.0, busy("c")),
+        (8.0, text("c", "m2", "y", "ok")),
+        (10.0, idle("c")),
+        (12.0, idle("p")),
+    ]
+    assert states(*rows, session="p")[-1] == (12.0, "completed")
+
+
+def overtaken(*rows: Row, until: float = 60) -> list[tuple[float, str]]:
+    """A task whose idle, event 5, came at 10 s."""
+    begun = [
+        (0.0, numbered(C, 1)),
+        (0.0, numbered(busy("c"), 2)),
+        (6.0, numbered(text("c", "m", "x", "a"), 3)),
+    ]
+    return states(*begun, (10.0, numbered(idle("c"), 5)), *rows, until=until)
+
+
+def test_an_error_of_a_turn_that_was_over_before_this_one_says_nothing() -> None:
+    """S4: it has an older id than the idle between the two turns; a newer one is this turn's."""
+    again = [(20.0, numbered(busy("c"), 7)), (27.0, numbered(text("c", "n", "y", "b"), 8))]
+    late, last = numbered(error("c", "ProviderAuthError"), 4), (30.0, numbered(idle("c"), 9))
+    assert overtaken(*again, (28.0, late), last)[-1] == (30.0, "completed")
+    for number in (5, 6):
+        own = numbered(error("c", "ProviderAuthError"), number)
+        assert overtaken(*again, (28.0, own), last)[-1] == (28.0, "failed")
+    unnumbered = error("c", "ProviderAuthError")
+    assert overtaken(*again, (28.0, unnumbered), last)[-1] == (28.0, "failed")
+
+
+def test_an_error_after_the_end_changes_nothing() -> None:
+    """P19: newer than the idle, of no turn: the task is over already, and no new error ends it again."""
+    seen = overtaken((12.0, numbered(error("c", "ProviderAuthError"), 6)))
+    assert seen[-1] == (10.0, "completed")
+
+
+@pytest.mark.parametrize(
+    ("first",                     "second",               "state"),
+    [
+        (None,                        "ProviderAuthError",    "failed"),
+        (None,                        "MessageAbortedError",  "aborted"),
+        ("MessageAbortedError",       "ProviderAuthError",    "failed"),
+        ("ProviderAuthError",         "MessageAbortedError",  "failed"),
+    ],
+)  # fmt: skip
+def test_a_late_error_corrects_only_what_may_have_been_wrong(
+    first: str | None, second: str, state: str
+) -> None:
+    """S4: an end that was believed, or an abort; a failure stays one."""
+    before = [] if first is None else [(10.1, numbered(error("c", first), 3))]
+    assert overtaken(*before, (10.2, numbered(error("c", second), 4)))[-1][1] == state
+
+
+def test_idle_after_idle_says_nothing_unless_an_error_came_between() -> None:
+    """P3, P5: a session without a turn that fails, and says so only by an error and an idle."""
+    assert states((0, C), (1, idle("c")), (2, idle("c")))[-1] == (0.0, "pending")
+    failed = [(0.0, C), (1.0, error("c", "APIError")), (2.0, idle("c")), (3.0, idle("c"))]
+    assert states(*failed)[-1] == (2.0, "failed")
+
+
+def test_the_end_of_the_stream_believes_every_early_idle() -> None:
+    """P1: all that wait are said, in the order of their sessions."""
+    rows: list[Row] = []
+    for name in "cd":
+        rows += [(0.0, created(name, "p")), (0.0, busy(name)), (0.5, text(name, f"m{name}", "x", "ok"))]
+    line = Timeline()
+    seen = line.watch(ops.task_progress())
+    line.play(*rows, (1.0, idle("c")), (1.0, idle("d")))
+    line.hub.on_completed()
+    assert [(each.session_id, each.state) for _, each in seen[-2:]] == [
+        ("c", "completed"),
+        ("d", "completed"),
+    ]
+
+
+def test_a_copied_task_tool_names_no_session() -> None:
+    """A prompt's part, of whatever tool, starts nothing, even when that session is heard of."""
+    rows = [
+        (0.0, busy("p")),
+        (0.0, created("x")),
+        (1.0, user("p", "prompt")),
+        (1.0, launch("p", "a", "running", "x", message_id="prompt")),
+    ]
+    assert progress(*rows) == []
+
+
+@pytest.mark.parametrize("metadata", [b"", b"1", b"{}", b'{"sessionId":7}'])
+def test_a_tool_that_names_no_session_links_none(metadata: bytes) -> None:
+    """P6: no metadata, junk, or another tool's."""
+    part = launch("p", "a", "running", "x").part
+    assert part.state is not None
+    named = replace(part.state, metadata=msgspec.Raw(metadata))
+    assert child_of(part) == "x"
+    assert child_of(replace(part, state=named)) == ""
+    assert child_of(replace(part, state=None)) == ""
+    assert child_of(replace(part, tool="bash")) == ""
+
+
+def test_the_task_that_ended_last_completes_the_batch() -> None:
+    """P7: of those that have ended, though another became known later and one has not begun."""
+    rows = [
+        (0.0, busy("p")),
+        *[(0.0, created(name, "p")) for name in "abc"],
+        *[(0.0, busy(name)) for name in "abc"],
+        (1.0, launch("p", "call", "pending")),
+        *[(6.0, text(name, f"m{name}", "x", "ok")) for name in "abc"],
+        (20.0, idle("b")),
+        (30.0, idle("a")),
+        (25.0 + 6, idle("c")),
+        (40.0, launch("p", "call", "error", error="no")),
+        (50.0, idle("p")),
+    ]
+    at, last = progress(*rows)[-1]
+    assert (at, last.session_id, last.all_complete, last.parent_id, last.at) == (
+        40.0,
+        "c",
+        True,
+        "p",
+        40.0,
+    )
+    swapped = [(at, deleted("c") if event is rows[-3][1] else event) for at, event in rows]
+    assert [each.all_complete for _, each in progress(*swapped)].count(True) == 1
+
+
+def test_a_task_of_which_nothing_was_heard_ends_as_gone() -> None:
+    """P20: it was pending in its siblings' counts, and is counted once as gone."""
+    rows = [(0.0, created("c", "p")), (0.0, created("d", "p")), (5.0, deleted("c"))]
+    value = progress(*rows)[-1][1]
+    assert (value.session_id, value.state) == ("c", "gone")
+    assert value.siblings == ops.TaskCounts(pending=1, gone=1)
 
 
 def test_part_of_an_answer_that_is_over_begins_no_turn() -> None:
