@@ -82,7 +82,7 @@ class StreamedText(msgspec.Struct, gc=False):
         self.pieces = [piece for piece in self.pieces if order and order_of(piece[0]) > order]
         self.chunks, self.based, self.folded, self.size, self.cut = [], False, order, 0, 0
 
-    def start_with(self, text: bytes, cap: int | None) -> None:
+    def start_with(self, text: bytes) -> None:
         """Put what the last snapshot of the part said, a JSON string, before the pieces."""
         if not self.based:
             self.based = True

@@ -16,12 +16,10 @@ from operators.streamed_text import FOLD, StreamedText, order_of
 from operators.transcript import LAST
 from operators.transcript_entry import TranscriptEntry
 from operators.transcript_heard import Heard, body_of, heard_message, heard_part
-from operators.transcript_json import part_json
 from operators.transcript_state import TranscriptState
 from streams.events import (
     MessageRemoved,
     MessageUpdated,
-    Part,
     PartDelta,
     PartRemoved,
     PartUpdated,
@@ -120,8 +118,7 @@ class TranscriptFold:
         state.compactions += 1
         name = event.event_id or f"compaction {state.compactions}"
         key = f"{last.message_key if last else NOWHERE}{LAST}{state.compactions:09}"
-        body = part_json(state.session_id, Part(name, "", "compaction"))
-        entry = TranscriptEntry(name, "", "compaction", key, now, now, event.event_id, body, ended=now)
+        entry = TranscriptEntry(name, "", "compaction", key, now, now, event.event_id, b"", ended=now)
         state.heard[key] = Heard(entry)
         state.touch(now)
 
@@ -162,7 +159,7 @@ class TranscriptFold:
         body = body_of(state.session_id, entry, heard.raw if heard else b"", self._cap)
         streamed = entry.streamed
         if key in state.grown and text is not None:
-            text.start_with(replace(entry, body=body, streamed=None).text_json, self._cap)
+            text.start_with(replace(entry, body=body, streamed=None).text_json)
             streamed = text.view(self._cap)
         at = entry.at if text is None else max(entry.at, text.touched)
         return replace(entry, at=at, body=body, streamed=streamed)

@@ -23,7 +23,7 @@ def event(number: int) -> str:
 
 def told(text: StreamedText, base: str = "", cap: int | None = None) -> str:
     """The text as it is now."""
-    text.start_with(quoted(base), cap)
+    text.start_with(quoted(base))
     return json.loads(text.view(cap).json())
 
 
@@ -93,7 +93,7 @@ def test_views_share_and_never_change() -> None:
     text = StreamedText()
     for number in range(FOLD * 2):
         add(text, "", f"{number} ")
-    text.start_with(b'""', None)
+    text.start_with(b'""')
     early = text.view(None)
     before = early.json()
     for number in range(FOLD * 2):
@@ -116,7 +116,7 @@ def test_views_of_the_same_text_are_equal() -> None:
             told(texts[1])
     views = []
     for text in texts:
-        text.start_with(b'""', None)
+        text.start_with(b'""')
         views.append(text.view(None))
     assert views[0] == views[1]
     assert views[0] == texts[0].view(None)
@@ -203,7 +203,7 @@ def test_what_was_folded_before_the_first_look_follows_the_base() -> None:
 def test_the_cap_counts_the_base_and_every_chunk() -> None:
     """T12: of 1000 characters, the base took 400 and the chunks before a look take the rest."""
     text = StreamedText()
-    text.start_with(quoted("b" * 400), 1000)
+    text.start_with(quoted("b" * 400))
     for _ in range(2):
         for number in range(9):
             add(text, "", "x" * 100 if number == 0 else "", 1000)
@@ -216,7 +216,7 @@ def test_the_cap_counts_the_base_and_every_chunk() -> None:
     for number in range(9):
         add(late, "", "x" * 100 if number == 0 else "", 1000)
     late.fold(1000)
-    late.start_with(quoted("b" * 850), 1000)
+    late.start_with(quoted("b" * 850))
     add(late, "", "y" * 60)
     assert told(late, cap=1000) == "b" * 850 + "x" * 100 + "y" * 50 + "… [10 characters cut]"
 
@@ -224,7 +224,7 @@ def test_the_cap_counts_the_base_and_every_chunk() -> None:
 def test_nothing_fits_into_no_room() -> None:
     """T12: a base that fills the cap leaves room for not one character; a snapshot makes room anew."""
     text = StreamedText()
-    text.start_with(quoted("b" * 20), 20)
+    text.start_with(quoted("b" * 20))
     add(text, "", "c")
     assert json.loads(text.view(20).json()) == "b" * 20 + "… [1 characters cut]"
     text.snapshot_came("")

@@ -5,12 +5,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 import operators as ops
+from operators.transcript_fold import TranscriptFold
+from operators.transcript_history import take_history
+from operators.transcript_state import TranscriptState
+from streams import events as ev
 from streams import opencode
-from streams.events import SessionEvent, SessionHistory
+from streams.events import PartUpdated, SessionEvent, SessionHistory
 from streams.testing import (
     assistant,
+    busy,
     compacted,
     delta,
     idle,
@@ -27,6 +33,11 @@ Timed = SessionEvent | tuple[float, SessionEvent]
 def history(asked: float, *events: Any) -> SessionHistory:
     """What a server answered."""
     return SessionHistory("s", asked=asked, events=events)
+
+
+def settled(event: PartUpdated) -> PartUpdated:
+    """The part with an end."""
+    return replace(event, part=replace(event.part, time=ev.Times(1000.0, 2000.0)))
 
 
 def final(*events: Timed, **policy: Any) -> list[str]:
@@ -121,6 +132,134 @@ def test_pieces_that_waited_for_their_part_follow_it() -> None:
     assert seen[-1].whole.last is not None
     assert seen[-1].whole.last.text == "middle end"
     assert seen[-1].dropped == 0
+
+
+def test_the_instant_of_the_question_counts_as_after_it() -> None:
+    """T10: what was heard, written or removed at that very time is newer than the answer."""
+    told = history(1.0, user("s", "m"), text("s", "m", "p", "old"))
+    assert final((0, text("s", "m", "p", "older")), (1, text("s", "m", "p", "new")), (2, told)) == ["new"]
+    assert final((0, text("s", "m", "p", "so ")), (1, delta("s", "m", "p", "far")), (2, told)) == [
+        "so far"
+    ]
+    assert final((1, removed("s", "m")), (2, told), (3, text("s", "x", "y", "z"))) == ["z"]
+    nothing = history(1.0, user("s", "other"))
+    assert final((1, text("s", "m", "p", "new")), (2, nothing)) == ["new"]
+    assert final((0, text("s", "m", "p", "so ")), (1, delta("s", "m", "p", "far")), (2, nothing)) == [
+        "so far"
+    ]
+
+
+def test_a_text_written_since_it_was_asked_goes_on() -> None:
+    """T10: its part is older than the question, its last piece is not; of a text that ended too."""
+    before = [(0, text("s", "m", "p", "so ")), (1.5, delta("s", "m", "p", "far"))]
+    told = history(
+        1.0, assistant("s", "m", finish=""), settled(text("s", "m", "p", "old")), user("s", "m2")
+    )
+    after = (3, delta("s", "m", "p", ", so good"))
+    assert final(*before, (2, told), after) == ["so far, so good"]
+
+
+def test_pieces_of_a_part_that_nobody_heard_of_do_not_hide_the_answer() -> None:
+    """T11: they wait for it, however new they are."""
+    told = history(1.0, assistant("s", "m", finish=""), text("s", "m", "p", "so "))
+    assert final((1.5, delta("s", "m", "p", "far")), (2, told)) == ["so far"]
+
+
+def test_what_the_server_says_has_ended_is_written_no_more() -> None:
+    """T11: a text that the server has whole is over; so is one of an older message."""
+    begun = [
+        (0, assistant("s", "m", finish="")),
+        (0, text("s", "m", "p", "")),
+        (0.5, delta("s", "m", "p", "x")),
+    ]
+    over = history(1.0, assistant("s", "m"), settled(text("s", "m", "p", "whole")))
+    late = (3, delta("s", "m", "p", " and late"))
+    assert final(*begun, (2, over), late) == ["whole"]
+
+
+@pytest.mark.parametrize("kind", ["reasoning", "file"])
+def test_only_texts_and_reasonings_run(kind: str) -> None:
+    """The server stores them when they are over; anything else it has as it is."""
+    part = replace(text("s", "m", "p", ""), part=replace(text("s", "m", "p", "").part, type=kind))
+    begun = [(0, assistant("s", "m", finish="")), (0, part), (0.5, delta("s", "m", "p", "so far"))]
+    told = history(1.0, assistant("s", "m", finish=""), part)
+    (entry,) = [
+        each
+        for each in outputs(ops.transcript_snapshots(), [*begun, (2, told)])[-1].whole
+        if each.kind == kind
+    ]
+    assert entry.text == ("so far" if kind == "reasoning" else "")
+    assert entry.at == (0.5 if kind == "reasoning" else 1.0)
+
+
+def test_a_part_removed_since_it_was_asked_stays_away() -> None:
+    """T10: it alone; its message and the other parts come."""
+    gone = ev.PartRemoved("s", message_id="m", part_id="p")
+    told = history(1.0, user("s", "m"), text("s", "m", "p", "gone"), text("s", "m", "q", "kept"))
+    assert final((1.5, gone), (2, told)) == ["kept"]
+
+
+def test_what_is_told_again_after_its_removal_is_back() -> None:
+    """An undo that was undone: the next event of it is news again."""
+    told = history(3.0, user("s", "m"), text("s", "m", "p", "back"))
+    before = [(0, text("s", "m", "p", "first")), (1, ev.PartRemoved("s", message_id="m", part_id="p"))]
+    assert final(*before, (4, told)) == ["back"]
+    assert final(*before, (4, told), (5, text("s", "m", "p", "and new"))) == ["and new"]
+    without = history(2.5, user("s", "m"))
+    assert final((0, text("s", "m", "p", "first")), (2.6, without), (4, told)) == ["back"]
+
+
+def test_a_message_stays_with_a_part_that_was_heard_since() -> None:
+    """T10: the message is older than the question, and the server does not tell of it yet."""
+    events = [
+        (0, assistant("s", "m1", finish="")),
+        (0, assistant("s", "m2", finish="")),
+        (3.5, text("s", "m2", "p", "new")),
+        (4, history(3.0, user("s", "m0"))),
+    ]
+    whole = outputs(ops.transcript_snapshots(), events)[-1].whole
+    assert [entry.id for entry in whole] == ["m0", "m2", "p"]
+
+
+def test_a_second_answer_to_one_question_says_nothing() -> None:
+    """T10: the first was taken."""
+    first, second = (history(1.0, user("s", "m"), text("s", "m", "p", words)) for words in ("one", "two"))
+    assert final((2, first), (3, second)) == ["one"]
+
+
+def test_an_answer_completes_what_was_heard() -> None:
+    """When it was first heard of stays, and so does a tool's name that is said once."""
+    call = tool("s", "c", "bash", "running", input={"a": 1}, message_id="m")
+    again = tool("s", "c", "", "completed", message_id="m")
+    events = [(0.25, user("s", "m")), (0.5, call), (2, history(1.0, user("s", "m"), again))]
+    whole = outputs(ops.transcript_snapshots(), events)[-1].whole
+    assert [(each.kind, each.since, each.at, each.tool) for each in whole] == [
+        ("message", 0.25, 1.0, ""),
+        ("tool", 0.5, 1.0, "bash"),
+    ]
+    assert json.loads([*whole][1].json)["state"]["input"] == {"a": 1}
+
+
+def test_an_answer_is_newer_than_what_waited_for_the_end_of_the_turn() -> None:
+    """T10: a prompt told again at work, and then fetched."""
+    again, newest = (replace(user("s", "m"), agent=name) for name in ("again", "newest"))
+    events = [(0, user("s", "m")), (1, busy("s")), (2, again), (4, history(3.0, newest)), (9, idle("s"))]
+    (entry,) = outputs(ops.transcript_snapshots(), events)[-1].whole
+    assert entry.message is not None
+    assert entry.message.agent == "newest"
+
+
+def test_ids_that_sort_need_no_place() -> None:
+    """Of a history of any length, nothing is kept beside its entries."""
+    message, part = "msg_" + "1" * 26, "prt_" + "1" * 26
+    state = TranscriptState("s")
+    take_history(
+        TranscriptFold(None, None),
+        state,
+        history(1.0, user("s", message), text("s", message, part, "a")),
+        2.0,
+    )
+    assert (state.orders, len(state.heard)) == ({}, 2)
 
 
 def test_a_compaction_that_came_as_an_event_stays() -> None:
