@@ -33,3 +33,6 @@ def test_a_probe_at_once() -> None:
     assert breaker.allows(state, 101)
     breaker.hurry(state, 150)
     assert breaker.allows(state, 102)
+    assert breaker.is_open(state)
+    breaker.failed(state, 200)
+    assert [breaker.allows(state, at) for at in (499, 500)] == [False, True]

@@ -140,3 +140,28 @@ def test_readings_go_on_after_a_rest() -> None:
             (100 * n + k, each) for n, one in enumerate(answers) for k, each in ((0, one), (9, idle("s")))
         ]
         assert outputs(operator, rested) == plain != []
+
+
+class Idles(CountLogic):
+    """Says something when the session is idle, too."""
+
+    wants: ClassVar[tuple[type[SessionEvent], ...]] = (ev.SessionIdle, ev.SessionStatus)
+
+    def on_event(self, state: Count, event: SessionEvent, now: float) -> Iterable[Any]:
+        state.events += 1
+        return ((type(event).__name__, state.events, now),)
+
+
+def test_what_is_said_of_the_idle_is_said_before_the_rest() -> None:
+    """A logic that wants the very event that puts its state away."""
+    fold = SessionFold(Idles(), lambda fault: None)
+    calls = fold.calls()
+    assert fold.resting is not None
+    assert list(calls[ev.SessionStatus](busy("s"), 1.0)) == [("SessionStatus", 1, 1.0)]
+    assert (list(fold.states), list(fold.resting.kept)) == (["s"], [])
+    assert list(calls[ev.SessionStatus](ev.SessionStatus("s", status="idle"), 2.0)) == [
+        ("SessionStatus", 2, 2.0)
+    ]
+    assert (list(fold.states), list(fold.resting.kept)) == ([], ["s"])
+    assert list(calls[ev.SessionIdle](idle("s"), 3.0)) == [("SessionIdle", 3, 3.0)]
+    assert (list(fold.states), list(fold.resting.kept)) == ([], ["s"])

@@ -389,3 +389,68 @@ def test_a_call_told_late_is_life_where_nothing_tells_that_it_is_old() -> None:
         (5, msgspec.structs.replace(late, event_id="evt_1")),
     ]
     assert reports(*known, until=600, stale=500, tool_stale=500) == []
+
+
+def numbered(event: SessionEvent, number: int) -> SessionEvent:
+    return msgspec.structs.replace(event, event_id=f"evt_{number:026}")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        busy("s"),
+        delta("s", "m", "x", "hi"),
+        text("s", "m", "x", "hi"),
+        tool("s", "c1", "bash", "running"),
+        assistant("s", "m", finish=""),
+    ],
+)
+@pytest.mark.parametrize("ending", [idle("s"), ev.SessionStatus("s", status="idle")])
+def test_what_the_idle_overtook_begins_no_watch(event: SessionEvent, ending: SessionEvent) -> None:
+    """S4: made before the idle, heard just after it; what was made after it is a new turn."""
+    rows = [(0, numbered(busy("s"), 1)), (10, numbered(ending, 5))]
+    assert reports(*rows, (10.1, numbered(event, 4)), until=9000, stale=900, tool_stale=900) == []
+    assert len(reports(*rows, (10.1, numbered(event, 6)), until=1000, stale=900, tool_stale=900)) == 1
+    assert len(reports(*rows, (60, numbered(event, 4)), until=1000, stale=900, tool_stale=900)) == 1
+
+
+def test_a_final_answer_of_a_session_without_statuses_is_an_idle() -> None:
+    """S4: what it overtook begins no turn either."""
+    rows = [
+        (0, numbered(assistant("s", "m", finish=""), 1)),
+        (9, numbered(assistant("s", "m", created=0, completed=9), 5)),
+    ]
+    assert reports(*rows, (9.1, numbered(delta("s", "m", "x", "hi"), 4)), until=9000, stale=900) == []
+    assert len(reports(*rows, (9.1, numbered(delta("s", "m", "x", "hi"), 6)), until=1000, stale=900)) == 1
+
+
+def test_a_retry_is_blocked_beyond_our_patience_only() -> None:
+    """P17: an attempt that comes just when our patience ends is waited for."""
+
+    def blocked(wait: float) -> list[str]:
+        again = ev.SessionStatus("s", status="retry", attempt=1, next=100 + wait)
+        return [each.kind for each in reports((100, again), until=200, stale=900)]
+
+    assert (blocked(900.0), blocked(900.1)) == ([], ["blocked"])
+
+
+def test_an_idle_child_s_progress_is_nobody_s() -> None:
+    """P18: below a task tool only the sessions at work count, and those that were heard of."""
+    rows = [
+        (0, busy("p")),
+        (0, created("c", "p")),
+        (0, updated("unheard", parent_id="c")),
+        (0, tool("p", "c1", "task", "running")),
+        (100, text("c", "m", "x", "hi")),
+        (200, idle("c")),
+    ]
+    (report,) = reports(*rows, until=1000, stale=900, tool_stale=900)
+    assert (report.session_id, report.at, report.since) == ("p", 900.0, 0.0)
+
+
+def test_a_life_that_nobody_reads_is_new_life() -> None:
+    """P10: an event of the preview's between turns is told by its id as any other."""
+    rows = [(0, numbered(busy("s"), 1)), (10, numbered(idle("s"), 5))]
+    unread = next_event("session.next.step.started")
+    assert reports(*rows, (10.1, numbered(unread, 4)), until=9000, stale=900) == []
+    assert len(reports(*rows, (10.1, numbered(unread, 6)), until=1000, stale=900)) == 1
