@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 from reactivex import abc
@@ -168,7 +168,7 @@ class ContinuationsFold(FamilyFold[ContinuationState, Continuation]):
     def _came_of_it(
         self, state: ContinuationState, event: SessionEvent, now: float
     ) -> Iterable[Continuation]:
-        reply = event.reply if isinstance(event, ContinuationReplied) else ""
+        reply = cast(ContinuationReplied, event).reply
         if reply == "failed" and state.offered:
             continuation_state.fail(state, now)
         elif reply in ("stop", "resume"):

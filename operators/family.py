@@ -1,7 +1,7 @@
 """A fold over sessions that know each other: what parents and children need beyond ``per_session``."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, cast
 
 from operators.deadlines import Deadlines
 from operators.lift import Call
@@ -211,19 +211,19 @@ class FamilyFold(Generic[_State, _Out]):
     def _guarded(
         self, session_id: str, call: Callable[..., Iterable[_Out]], *arguments: object
     ) -> list[_Out]:
+        """What the call says; the last of its arguments is the time."""
         try:
             outputs = list(call(*arguments))
         except Exception as error:
-            self._fault(session_id, arguments[-1], error)
+            self._fault(session_id, cast(float, arguments[-1]), error)
             return []
         state = self.states.get(session_id)
         if state is not None:
             self.deadlines.set(session_id, self.deadline(state))
         return outputs
 
-    def _fault(self, session_id: str, now: object, error: Exception) -> None:
-        at = now if isinstance(now, float) else 0.0
-        self.report(Fault(type(self).__name__, session_id, at, error))
+    def _fault(self, session_id: str, now: float, error: Exception) -> None:
+        self.report(Fault(self.name, session_id, now, error))
 
     def _info(self, event: SessionEvent, now: float) -> Iterable[_Out]:
         if not isinstance(event, SessionInfo):
@@ -242,12 +242,9 @@ class FamilyFold(Generic[_State, _Out]):
         """An aborted turn drops its requests without a word: idle ends waiting (I5)."""
 
         def status(event: SessionEvent, now: float) -> Iterable[_Out]:
-            outputs: list[_Out] = []
-            if not isinstance(event, SessionStatus) or event.status not in ACTIVE:
-                outputs += self._drop_requests(event.session_id, now)
-            if call is not None:
-                outputs += call(event, now)
-            return outputs
+            idle = not isinstance(event, SessionStatus) or event.status not in ACTIVE
+            outputs = self._drop_requests(event.session_id, now) if idle else []
+            return outputs if call is None else [*outputs, *call(event, now)]
 
         return status
 

@@ -135,7 +135,7 @@ class _Run(Generic[_Out]):
     ) -> abc.DisposableBase:
         """Listen to the source; one that is no hub gets a hub of its own in front of it."""
         own = not isinstance(source, EventHub)
-        hub = EventHub(source, scheduler=self._scheduler) if own else source
+        hub = EventHub(scheduler=self._scheduler) if own else source
         self._strand = hub.strand
         self._same_clock = hub.clock is self._scheduler
         following = hub.follow(cast(Follower, self))
