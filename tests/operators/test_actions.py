@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 import reactivex as rx
+from loguru import logger
 from reactivex import Observable, Subject, abc
-from reactivex.disposable import Disposable
+from reactivex.disposable import Disposable, SerialDisposable
 
 from operators.actions import ActionEnded, Begin, Release, acting
 from operators.per_session import Logic
@@ -268,3 +269,55 @@ def test_it_listens_only_to_what_it_wants() -> None:
     line.play((0, deleted("s")))
     assert line.hub._route(SessionEvent) == ()
     assert len(line.hub._route(SessionIdle)) == 1
+
+
+def test_a_release_that_ends_everything_begins_nothing_more() -> None:
+    """Whoever is let go may dispose of the whole stream: what was to begin in its place does not."""
+    called: list[str] = []
+    subscription = SerialDisposable()
+
+    def action(about: str) -> object:
+        called.append(about)
+        return Observable(lambda observer, scheduler=None: Disposable(subscription.dispose))
+
+    line = Timeline()
+    subscription.disposable = line.hub.pipe(acting(action, OnIdle())).subscribe(
+        lambda said: None, scheduler=line.scheduler
+    )
+    line.play((0, idle("s")), (1, idle("s")), (2, idle("s")))
+    assert called == ["s is idle"]
+
+
+def test_a_source_without_a_report_logs_what_raises() -> None:
+    """S12: a plain Observable has no ``errors``; the stream goes on."""
+
+    class BrokenOnce(OnIdle):
+        def on_event(self, state: State, event: SessionEvent, now: float) -> Any:
+            if isinstance(event, SessionStatus):
+                raise RuntimeError("broken")
+            return super().on_event(state, event, now)
+
+    logged: list[str] = []
+    number = logger.add(lambda message: logged.append(message.record["message"]))
+    source, seen = Subject[SessionEvent](), list[Said]()
+    try:
+        source.pipe(acting(lambda about: True, BrokenOnce(), Replay())).subscribe(seen.append)
+        source.on_next(busy("s"))
+        source.on_next(idle("s"))
+    finally:
+        logger.remove(number)
+    assert [said[0] for said in seen] == ["s"]
+    assert [each for each in logged if "broken" in each] == logged
+    assert len(logged) == 1
+
+
+def test_a_coroutine_without_a_loop_says_what_to_do() -> None:
+    """X10: in words that name both ways out."""
+
+    async def never_run(about: str) -> None: ...
+
+    ((_, _, _, what),) = heard(never_run, idle("s"))
+    assert what == (
+        "RuntimeError: the action is a coroutine function, and no asyncio loop runs in this thread; "
+        "return an Observable, or connect the stream inside the loop"
+    )

@@ -733,3 +733,13 @@ def test_state_survives_a_snapshot() -> None:
     (usage,) = logic.on_event(restored, updated("s"), 7.0)
     assert isinstance(usage, ops.ContextUsage)
     assert usage.ratio == 0.15
+
+
+@pytest.mark.parametrize(
+    ("agent", "measures"),
+    [("a rather long name", True), ("general-purpose", True), (" Compaction ", False), ("compact", True)],
+)
+def test_only_the_compaction_s_own_agent_measures_nothing(agent: str, measures: bool) -> None:
+    """U1: by its name, however it is written; not every agent with a long one."""
+    seen = outputs(ops.context_usage(LIMITS), [assistant("s", "m1", input=1000, agent=agent)])
+    assert [each.tokens for each in seen] == [1000 if measures else None]

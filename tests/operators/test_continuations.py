@@ -751,3 +751,24 @@ class TestStream:
         """A session's state comes back from JSON as it was."""
         state = ContinuationState("s", todos=OPEN.todos, waiting={"r": "q"}, statuses=(("", "pending"),))
         assert msgspec.json.decode(msgspec.json.encode(state), type=ContinuationState) == state
+
+
+class TestAnswers:
+    """What an answer's own error, or another prompt at the same time, means."""
+
+    def test_an_error_of_an_answer_is_a_failure_at_its_time(self) -> None:
+        """D11: the backoff counts from when it was heard; the same error again is the same failure."""
+        failed = assistant("s", "m1", finish="", error="APIError", created=4)
+        events = [(0, OPEN), (0, idle("s")), (3, busy("s")), (4, failed), (4, failed), (4.5, idle("s"))]
+        assert said(*events, until=30, settle=0, countdown=0) == [
+            (0, "ready"),
+            (4.5, "failing"),
+            (14, "ready"),
+        ]
+
+    def test_of_two_prompts_at_one_time_the_later_heard_counts(self) -> None:
+        """D9: their times are milliseconds of one clock, and a human's words come with the second."""
+        prompts = [user("s", name, created=5.0) for name in ("m1", "m2")]
+        words = text("s", "m2", "p2", "go on")
+        events = [(0, OPEN), (1, ABORT), (5, prompts[0]), (5, prompts[1]), (5, words), (6, idle("s"))]
+        assert said(*events, until=20)[-1] == (8, "ready")

@@ -3,11 +3,13 @@
 import threading
 from datetime import timedelta
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import pytest
 
 import operators as ops
+from operators.expire_after import Expiry
 from streams import EventHub
 from streams import events as ev
 from streams.events import SessionEvent
@@ -383,3 +385,27 @@ def test_what_is_gone_leaves_no_deadline(gone: SessionEvent, every_operator: Any
 
     (core,) = cores
     assert (len(core.deadlines), core.states) == (0, {})
+
+
+class TestExpiry:
+    """The fold alone."""
+
+    def test_the_first_event_arms_the_time_to_live(self) -> None:
+        """X3: at its end, not before: no timer fires that has nothing to do."""
+        fold = Expiry(600.0, inf)
+        fold.touch(part("s"), 5.0)
+        assert fold.deadlines.armed == {"s": 605.0}
+
+    def test_a_request_that_is_asked_twice_is_one(self) -> None:
+        """E1: what is kept of it does not grow."""
+        fold = Expiry(600.0, inf)
+        asked = fold.calls()[ev.PermissionAsked]
+        for at in range(9):
+            asked(ev.PermissionAsked("s", request_id=f"r{at % 2}"), float(at))
+        assert fold.states["s"].requests == ("r1", "r0")
+        fold.calls()[ev.SessionIdle](ev.SessionIdle("s"), 9.0)
+        assert fold.states["s"].requests == ()
+
+    def test_its_snapshots_have_its_name(self) -> None:
+        """What a checkpoint finds it by."""
+        assert Expiry(600.0, inf).name == "Expiry"

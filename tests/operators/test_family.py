@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from operators.family import FamilyFold
+from operators.tombstones import TOMBSTONE
 from streams import events as ev
 from streams.events import SessionEvent
 from streams.faults import Fault
@@ -156,6 +157,7 @@ def test_the_end_of_one_that_waits_ends_waiting_above(diary: Diary) -> None:
     assert diary.deadlines.armed == {"d": 11.0}
     assert sorted(diary.play((2, deleted("d")))) == ["c waits no more", "d gone", "p waits no more"]
     assert (diary.requests, diary.waiting, diary.tree.children("c")) == ({}, {}, ())
+    assert diary.deadlines.armed == {"d": 2 + TOMBSTONE}
     assert diary.play((3, updated("d", parent_id="c")), (3, text("d", "m", "x", "hi"))) == []
 
 
@@ -239,3 +241,11 @@ def test_a_session_created_anew_is_heard_again(diary: Diary) -> None:
     diary.play((3, created("a")))
     said: Any = diary.play((4, text("a", "m", "x", "hi")), (4, text("b", "m", "x", "hi")))
     assert said == ["a PartUpdated"]
+
+
+def test_data_without_a_parent_unlinks_nobody(diary: Diary) -> None:
+    """S10: an update that does not say it; and a fold's name is its class's, for its snapshots."""
+    diary.play(*FAMILY)
+    assert diary.play((1, updated("c"))) == ["c described"]
+    assert diary.tree.parent("c") == "p"
+    assert diary.name == "Diary"
