@@ -294,7 +294,7 @@ def test_a_source_without_a_report_logs_what_raises() -> None:
     class BrokenOnce(OnIdle):
         def on_event(self, state: State, event: SessionEvent, now: float) -> Any:
             if isinstance(event, SessionStatus):
-                raise RuntimeError("broken")
+                raise TypeError("broken")
             return super().on_event(state, event, now)
 
     logged: list[str] = []
