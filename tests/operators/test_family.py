@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+import operators as ops
 from operators.family import FamilyFold
 from operators.tombstones import TOMBSTONE
 from streams import events as ev
 from streams.events import SessionEvent
 from streams.faults import Fault
 from streams.testing import (
+    Timeline,
     busy,
     created,
     deleted,
@@ -249,3 +251,21 @@ def test_data_without_a_parent_unlinks_nobody(diary: Diary) -> None:
     assert diary.play((1, updated("c"))) == ["c described"]
     assert diary.tree.parent("c") == "p"
     assert diary.name == "Diary"
+
+
+@pytest.mark.parametrize(
+    ("operator",           "where"),
+    [
+        (ops.continuations,    "ContinuationsFold"),
+        (ops.session_overview, "OverviewFold"),
+        (ops.stalls,           "StallsFold"),
+        (ops.task_progress,    "TaskProgressFold"),
+    ],
+)  # fmt: skip
+def test_every_family_reports_to_its_source(operator: Callable[[], Any], where: str) -> None:
+    """S12: an event of no shape that was ever promised is one fault, of its session and its time."""
+    line = Timeline()
+    line.watch(operator())
+    broken: Any = None
+    line.play((3, ev.PartUpdated("s", part=broken)), (4, busy("s")))
+    assert [(each.where, each.session_id, each.at) for each in line.faults] == [(where, "s", 3.0)]
