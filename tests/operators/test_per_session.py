@@ -843,3 +843,18 @@ def test_a_logic_without_deadlines_is_asked_for_none() -> None:
     line.play((0, compacted("s")), (1, ev.SessionExpired("s")))
 
     assert (len(seen), line.scheduler.pending) == (1, 0)
+
+
+def test_a_state_is_started_at_the_time_of_its_first_event() -> None:
+    """By the pipeline's clock, for every session its own."""
+
+    class Born(CountLogic):
+        def start(self, session_id: str, now: float) -> Quiet:
+            born.append((session_id, now))
+            return super().start(session_id, now)
+
+    born: list[tuple[str, float]] = []
+    line = Timeline()
+    line.watch(ops.per_session(Born()))
+    line.play((3, part("a")), (4, part("b")), (5, part("a")))
+    assert born == [("a", 3.0), ("b", 4.0)]

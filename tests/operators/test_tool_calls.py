@@ -5,13 +5,21 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 import operators as ops
 from operators.open_calls import OPEN, SETTLED, CallsState
 from operators.per_session import SessionFold
 from operators.tombstones import TOMBSTONE
 from operators.tool_calls import ToolCall, ToolCallsLogic
-from streams.events import SessionEvent, SessionExpired, SessionStatus, StreamConnected, ToolExecuteBefore
+from streams.events import (
+    PartUpdated,
+    SessionEvent,
+    SessionExpired,
+    SessionStatus,
+    StreamConnected,
+    ToolExecuteBefore,
+)
 from streams.testing import (
     Timeline,
     busy,
@@ -588,3 +596,26 @@ def test_a_call_that_expires_says_when() -> None:
     """I1: at the end of its time to live, which is when it is said."""
     ((at, call),) = played((3, before("c1")), until=100_000)
     assert (call.at, call.outcome) == (at, "expired")
+
+
+def test_an_input_that_comes_while_it_runs_is_learnt() -> None:
+    """I4: a part that shows a running call before its input is known says it later."""
+    running = tool("s", "c1", "bash", "running")
+    assert isinstance(running, PartUpdated)
+    assert running.part.state is not None
+    silent = replace(running.part.state, input=msgspec.Raw(b""))
+    first = replace(running, part=replace(running.part, state=silent))
+    seen = played((0, first), (1, part("c1", "running", input=X)), (9, part("c1", "completed", input=X)))
+    assert told(seen) == [(9, "c1", "completed", X_JSON)]
+    aborted = played((0, first), (1, part("c1", "running", input=X)), (9, idle("s")))
+    assert told(aborted) == [(9, "c1", "abandoned", X_JSON)]
+
+
+@pytest.mark.parametrize("metadata", [{"error": 7}, [], "no"])
+def test_a_call_that_could_not_be_read_may_say_no_reason(metadata: Any) -> None:
+    """P13: its input tells it, where it does; anything else there is no reason."""
+    invalid = tool("s", "c1", "invalid", "completed", input=metadata, output="The arguments were invalid")
+    ((_, call),) = played((0, invalid))
+    assert (call.outcome, call.error) == ("failed", "")
+    ((_, said),) = played((0, tool("s", "c1", "invalid", "completed", input={"error": "no path"})))
+    assert said.error == "no path"

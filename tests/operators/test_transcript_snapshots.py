@@ -621,6 +621,7 @@ def test_removals_are_remembered_up_to_a_bound() -> None:
         ({"quiet": 0}, "quiet must be seconds above 0"),
         ({"quiet": -1}, "quiet must be seconds above 0"),
         ({"at_most": 0.1}, "at_most must be at least quiet"),
+        ({"at_most": -1}, "at_most must be seconds above 0"),
         ({"include": "text"}, "include must be types of parts"),
         ({"include": []}, "include must be types of parts"),
         ({"cap": 10}, "cap must be a whole number of at least 1024"),
@@ -630,6 +631,26 @@ def test_bad_arguments(policy: dict[str, Any], message: str) -> None:
     """They are refused when given, by name, value and range."""
     with pytest.raises(ValueError, match=message):
         ops.transcript_snapshots(**policy)
+
+
+def test_at_most_may_be_quiet() -> None:
+    """Then it is a plain delay: each burst is written once, so long after it began."""
+    line = Timeline()
+    seen = line.watch(ops.transcript_snapshots(quiet=2, at_most=2))
+    line.play(*((at / 2, text("s", "m", f"p{at}", "a")) for at in range(6)))
+    line.advance_to(10)
+    assert [at for at, _ in seen] == [2.0, 4.0]
+
+
+def test_pieces_that_wait_for_their_part_hold_nothing_back() -> None:
+    """T11: what else is known is written in its time, before and after they are given up."""
+    line = Timeline()
+    seen = line.watch(ops.transcript_snapshots())
+    line.play((0.0, delta("s", "m", "ghost", "?")), (1.0, text("s", "m", "p", "a")))
+    line.advance_to(59.8)
+    line.play((59.8, text("s", "m", "p", "b")))
+    line.advance_to(70)
+    assert [(at, snapshot.reason) for at, snapshot in seen] == [(1.5, "quiet"), (60.3, "quiet")]
 
 
 def test_durations_may_be_timedeltas() -> None:
