@@ -268,4 +268,19 @@ def test_every_family_reports_to_its_source(operator: Callable[[], Any], where: 
     line.watch(operator())
     broken: Any = None
     line.play((3, ev.PartUpdated("s", part=broken)), (4, busy("s")))
-    assert [(each.where, each.session_id, each.at) for each in line.faults] == [(where, "s", 3.0)]
+    (fault,) = line.faults
+    assert (fault.where, fault.session_id, fault.at) == (where, "s", 3.0)
+    assert isinstance(fault.error, AttributeError), "the fold's own error, not one of telling it"
+
+
+def test_who_takes_no_idle_hears_that_waiting_is_over() -> None:
+    """I5: of a fold that does not care for statuses."""
+
+    class Careless(Diary):
+        def takes(self) -> Any:
+            return {ev.PartUpdated: self._take}
+
+    diary = Careless()
+    diary.play((0, created("s")), (1, permission("s", "r")))
+    assert diary.play((2, busy("s")), (3, ev.SessionStatus("s", status="idle"))) == ["s waits no more"]
+    assert diary.play((4, idle("s"))) == []

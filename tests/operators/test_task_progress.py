@@ -1034,3 +1034,24 @@ def test_session_id_wherever_it_is(event: SessionEvent, session: str) -> None:
     before = len(progress(*rows))
     changed = {each.session_id for _, each in progress(*rows, (9.0, event))[before:]}
     assert changed == ({session} if session else set())
+
+
+def test_what_raises_at_the_end_is_a_fault_of_its_session() -> None:
+    """S12: of an idle that waited to be believed when the stream was over."""
+
+    class Broken(TaskProgressFold):
+        broken = False
+
+        def say(self, state: Told, now: float) -> Any:
+            if self.broken:
+                raise RuntimeError("broken")
+            return super().say(state, now)
+
+    faults: list[Any] = []
+    fold = Broken(5.0, faults.append)
+    calls = fold.calls()
+    for event in (C, busy("c"), text("c", "m", "x", "ok"), idle("c")):
+        calls[next(kind for kind in type(event).__mro__ if kind in calls)](event, 1.0)
+    fold.broken = True
+    assert fold.end(2.0) == []
+    assert [(each.where, each.session_id, each.at) for each in faults] == [("Broken", "c", 2.0)]
