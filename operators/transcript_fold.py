@@ -104,11 +104,11 @@ class TranscriptFold:
 
     def remove_part(self, state: TranscriptState, event: PartRemoved, now: float) -> None:
         """A part was taken out."""
-        self.remove(state, state.key(event.message_id, event.part_id), now)
+        self.remove(state, state.key(event.message_id, event.part_id), now, now)
 
     def remove_message(self, state: TranscriptState, event: MessageRemoved, now: float) -> None:
         """A message was taken out, and all its parts."""
-        self.remove(state, state.key(event.message_id), now)
+        self.remove(state, state.key(event.message_id), now, now)
 
     def take_compaction(self, state: TranscriptState, event: SessionCompacted, now: float) -> None:
         """An agent that writes no compaction part gets an entry for it, after what it has said so far."""
@@ -186,9 +186,9 @@ class TranscriptFold:
         state.last = key
         return text
 
-    def remove(self, state: TranscriptState, key: str, now: float) -> None:
+    def remove(self, state: TranscriptState, key: str, since: float, now: float) -> None:
         """A part, or a message with its parts, is no longer; stragglers of it stay out."""
-        state.removed = put(state.removed, key, now)
+        state.removed = put(state.removed, key, since)
         for oldest in list(state.removed)[:-REMOVED]:
             del state.removed[oldest]
         for kept in (state.heard, state.late, state.texts, state.grown, state.orphans, state.excluded):

@@ -43,7 +43,7 @@ def take_history(fold: TranscriptFold, state: TranscriptState, event: SessionHis
         if wanted and not _is_older(state, key, event.asked, heard.entry, may_run=may_run):
             _replace(state, key, heard)
     for key in _untold(state, told, event.asked):
-        fold.remove(state, key, now)
+        fold.remove(state, key, event.asked, now)
     state.touch(now)
 
 

@@ -863,6 +863,92 @@ def test_a_task_of_which_nothing_was_heard_ends_as_gone() -> None:
     assert value.siblings == ops.TaskCounts(pending=1, gone=1)
 
 
+def test_a_final_answer_that_the_idle_overtook_ends_the_task() -> None:
+    """S4: it is the only output of its turn; of a session without statuses too."""
+    begun = [(0.0, numbered(C, 1)), (0.0, numbered(busy("c"), 2)), (8.0, numbered(idle("c"), 5))]
+    late = (8.5, numbered(assistant("c", "m", created=1, completed=8), 4))
+    seen = progress(*begun, late)
+    assert [(at, each.state) for at, each in seen][-2:] == [(8.0, "idle"), (8.5, "completed")]
+    assert seen[-1][1].finished == 8.5
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_late_abort_of_a_task_without_output(known: bool) -> None:
+    """S4, P5: nothing came of it, and then it is told why."""
+    begun = [(0.0, numbered(C, 1)), (0.0, numbered(busy("c"), 2)), (8.0, numbered(idle("c"), 5))]
+    aborted = numbered(error("c", "MessageAbortedError"), 4 if known else 6)
+    assert states(*begun, (8.5, aborted))[-1] == ((8.5, "aborted") if known else (8.0, "idle"))
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [error("c", "ProviderAuthError"), assistant("c", "m", created=1, completed=9)],
+)
+def test_what_another_end_overtook_begins_no_turn(ending: SessionEvent) -> None:
+    """S4: an error that ends the task, a final answer of a session without statuses: as an idle."""
+    begun = [(0.0, numbered(C, 1)), (0.0, numbered(assistant("c", "m", finish="", created=1), 2))]
+    rows = [*begun, (6.0, numbered(text("c", "m", "x", "a"), 3)), (9.0, numbered(ending, 5))]
+    after = states(*rows, (9.1, numbered(delta("c", "m", "x", "b"), 4)), until=60)
+    assert after[-1][1] == ("failed" if isinstance(ending, ev.SessionError) else "completed")
+    assert "running" not in [state for at, state in after if at > 9.0]
+
+
+def test_an_idle_after_the_end_changes_no_time() -> None:
+    """P3: when it ended is when the error came, whatever is said of it later."""
+    rows = [(0.0, C), (0.0, busy("c")), (2.0, error("c", "ProviderAuthError")), (3.0, idle("c"))]
+    value = progress(*rows, (5.0, updated("c", parent_id="p", title="new")))[-1][1]
+    assert (value.title, value.finished) == ("new", 2.0)
+
+
+def test_a_session_has_the_parent_that_it_was_heard_to_have() -> None:
+    """P6: a tool that names another one's session takes it from nobody."""
+    rows = [(0.0, created("c", "q")), (1.0, busy("p")), (1.0, launch("p", "a", "running", "c"))]
+    assert {each.parent_id for _, each in progress(*rows, (2.0, busy("c")))} == {"q"}
+
+
+def test_a_tool_that_has_ended_still_says_whose_session_it_was() -> None:
+    """P6: joined late: only the completed call is heard, and the session before it or not at all."""
+    over = launch("p", "a", "completed", "c", output="ok")
+    (value,) = [each for _, each in progress((0.0, busy("c")), (1.0, busy("p")), (2.0, over))]
+    assert (value.session_id, value.parent_id) == ("c", "p")
+    alone = [(0.0, busy("p")), (2.0, over), (3.0, created("d", "p"))]
+    assert progress(*alone)[-1][1].siblings == ops.TaskCounts(pending=1)
+
+
+def test_a_tool_names_its_session_before_that_is_heard_of() -> None:
+    """P6: then it is its parent's from its first word."""
+    rows = [(0.0, busy("p")), (1.0, launch("p", "a", "running", "c")), (2.0, busy("c"))]
+    assert [(each.session_id, each.parent_id) for _, each in progress(*rows)][-1] == ("c", "p")
+
+
+def test_a_tool_of_a_deleted_session_links_nothing() -> None:
+    """E5: it goes on to name it for a while; nothing is kept of that."""
+    fold = TaskProgressFold(5.0, log_fault)
+    calls = fold.calls()
+    for event in (busy("p"), created("c", "p"), deleted("c"), launch("p", "a", "running", "c")):
+        calls[next(kind for kind in type(event).__mro__ if kind in calls)](event, 1.0)
+    assert fold.tree.children("p") == ()
+
+
+def test_a_session_that_its_tool_named_once_is_no_second_task() -> None:
+    """P6: after its end too, while the tool still runs and names it no more."""
+    rows = [
+        (0.0, busy("p")),
+        (0.0, created("c", "p")),
+        (0.0, busy("c")),
+        (1.0, launch("p", "a", "running", "c")),
+        (6.0, text("c", "m", "x", "ok")),
+        (8.0, launch("p", "a", "running")),
+        (9.0, idle("c")),
+    ]
+    value = progress(*rows)[-1][1]
+    assert (value.state, value.all_complete, value.siblings) == (
+        "completed",
+        True,
+        ops.TaskCounts(completed=1),
+    )
+
+
 def test_part_of_an_answer_that_is_over_begins_no_turn() -> None:
     """P4: an aborted answer's tool is still told of after its idle (recorded: abort)."""
     rows = [

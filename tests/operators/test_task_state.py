@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from operators.task_state import TEXT, Task
 from operators.turn import is_final
 from streams import events as ev
-from streams.testing import assistant, delta, text, user
+from streams.testing import assistant, delta, text, tool, user
 
 
 def reasoning(part_id: str) -> ev.PartUpdated:
@@ -112,3 +112,27 @@ def test_which_finish_ends_a_turn(finish: str) -> None:
     how: dict[str, Any] = {"finish": finish, "completed": 2.0}
     assert is_final(assistant("s", "m", **how)) == (finish in ("stop", "length", "content-filter"))
     assert not is_final(assistant("s", "m", finish=finish, completed=None))
+
+
+@pytest.mark.parametrize(
+    ("status", "event_id", "left"),
+    [
+        ("busy",   "evt_4",    "APIError"),
+        ("busy",   "evt_5",    ""),
+        ("busy",   "evt_6",    ""),
+        ("busy",   "",         ""),
+        ("retry",  "evt_6",    "APIError"),
+    ],
+)  # fmt: skip
+def test_work_after_an_error_ends_it(status: str, event_id: str, left: str) -> None:
+    """P17, S4: not while it is about to be tried again, and not what was said before the error."""
+    task = Task("s", active=True, error="APIError", error_event="evt_5")
+    task.take_status(ev.SessionStatus("s", event_id=event_id, status=status), 1.0)
+    assert task.error == left
+
+
+def test_a_copied_call_names_its_tool() -> None:
+    """P4: a fork's calls are counted as the session's, and nobody is at work on them."""
+    task = Task("s", copied={"m": None})
+    task.take_part(tool("s", "c", "bash", "completed", message_id="m"), 1.0)
+    assert (task.calls, task.last_tool, task.active, task.output) == (1, "bash", False, False)

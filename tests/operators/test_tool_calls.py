@@ -619,3 +619,15 @@ def test_a_call_that_could_not_be_read_may_say_no_reason(metadata: Any) -> None:
     assert (call.outcome, call.error) == ("failed", "")
     ((_, said),) = played((0, tool("s", "c1", "invalid", "completed", input={"error": "no path"})))
     assert said.error == "no path"
+
+
+def test_each_of_two_questions_has_its_call() -> None:
+    """I2: both asked before either is answered; the first one is refused."""
+    seen = played(
+        (0, part("c1", "running", input=X)),
+        (0, part("c2", "running", input=X)),
+        (1, permission("s", "r1", call_id="c1")),
+        (1, permission("s", "r2", call_id="c2")),
+        (2, permission_reply("s", "r1", reply="reject")),
+    )
+    assert told(seen) == [(2, "c1", "denied", X_JSON)]

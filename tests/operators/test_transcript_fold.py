@@ -8,7 +8,9 @@ from msgspec.structs import replace
 
 import operators as ops
 from operators.streamed_text import FOLD
-from operators.transcript_fold import ORPHANED
+from operators.transcript_fold import ORPHANED, TranscriptFold
+from operators.transcript_snapshots import TranscriptSnapshotsLogic
+from operators.transcript_state import TranscriptState
 from streams import events as ev
 from streams.events import PartUpdated, SessionEvent
 from streams.testing import assistant, busy, compacted, delta, idle, outputs, text, user
@@ -199,8 +201,9 @@ def test_a_part_that_came_whole_is_streamed_no_more() -> None:
     rows = [(0, text("s", "m", "p", "")), (0, delta("s", "m", "p", "a"))]
     (growing,) = last(*rows).whole
     assert growing.streamed is not None
-    (whole,) = last(*rows, (1, text("s", "m", "p", "a"))).whole
-    assert (whole.streamed, whole.text) == (None, "a")
+    for at in (0, 1):
+        (whole,) = last(*rows, (at, text("s", "m", "p", "a"))).whole
+        assert (whole.streamed, whole.text) == (None, "a")
 
 
 def test_what_is_not_wanted_is_not_gathered_whenever_it_comes() -> None:
@@ -236,7 +239,12 @@ def test_compactions_that_are_not_wanted_are_none() -> None:
 
 def test_a_prompt_told_again_at_work_is_taken_in_with_the_end() -> None:
     """What waited for the session to rest is lost by none of its ends."""
-    for ending in (compacted("s"), ev.SessionDeleted("s"), ev.SessionExpired("s"), None):
+    for ending, reason in (
+        (compacted("s"), "compacted"),
+        (ev.SessionDeleted("s"), "deleted"),
+        (ev.SessionExpired("s"), "expired"),
+        (None, "end"),
+    ):
         again = replace(user("s", "m", created=0.0), agent="plan")
         rows: list[Timed] = [(0, user("s", "m", created=0.0)), (1, busy("s")), (2, again)]
         rows += [] if ending is None else [(3, ending)]
@@ -244,7 +252,7 @@ def test_a_prompt_told_again_at_work_is_taken_in_with_the_end() -> None:
         entry = seen[-1].whole.get(next(iter(seen[-1].whole)).key)
         assert entry is not None
         assert entry.message is not None
-        assert (len(seen), entry.message.agent) == (2, "plan"), ending
+        assert (len(seen), entry.message.agent, seen[-1].reason) == (2, "plan", reason)
         assert seen[-1].at == (2.0 if ending is None else 3.0)
 
 
@@ -256,3 +264,40 @@ def test_an_overtaken_part_without_an_order_is_news() -> None:
     assert told(first, second) == [("p", "second")]
     assert told(first, mixed) == [("p", "third")]
     assert told(mixed, second) == [("p", "second")]
+
+
+def test_a_prompt_told_again_waits_as_its_newest() -> None:
+    """S4: of two that wait, the newer one stays, in whatever order they come."""
+    first, older, newer = (
+        numbered(replace(user("s", "m", created=0.0), agent=name), number)
+        for number, name in enumerate(("first", "older", "newer"), 1)
+    )
+    for late in ([older, newer], [newer, older]):
+        rows: list[Timed] = [(0, first), (1, busy("s")), *((2, each) for each in late), (9, idle("s"))]
+        (entry,) = last(*rows).whole
+        assert entry.message is not None
+        assert entry.message.agent == "newer"
+
+
+def test_pieces_that_wait_wake_nobody() -> None:
+    """X3: there is nothing to be written yet, and one deadline: when they are given up."""
+    logic = TranscriptSnapshotsLogic(TranscriptFold(None, None), 0.5, 5.0)
+    state = logic.start("s", 0.0)
+    logic.on_event(state, delta("s", "m", "p", "?"), 0.0)
+    logic.on_event(state, delta("s", "m", "p", "?"), 1.0)
+    assert logic.deadline(state) == ORPHANED
+
+
+def test_nothing_is_kept_of_what_is_not_wanted() -> None:
+    """T12: neither its pieces nor that it ever was, once it is over."""
+    fold, state = TranscriptFold(frozenset({"tool"}), None), TranscriptState("s")
+    for name in "pq":
+        fold.take_delta(state, delta("s", "m", name, "x"), 0.0)
+        fold.take_part(state, text("s", "m", name, "x"), 0.0)
+        assert (state.texts, state.orphans) == ({}, {})
+    for name in "pq":
+        fold.take_delta(state, delta("s", "m", name, "x"), 0.0)
+    assert (state.texts, state.orphans) == ({}, {})
+    for name in "pq":
+        fold.take_part(state, ended(text("s", "m", name, "x")), 0.0)
+    assert (state.excluded, state.heard) == ({}, {})

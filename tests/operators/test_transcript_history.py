@@ -138,15 +138,12 @@ def test_the_instant_of_the_question_counts_as_after_it() -> None:
     """T10: what was heard, written or removed at that very time is newer than the answer."""
     told = history(1.0, user("s", "m"), text("s", "m", "p", "old"))
     assert final((0, text("s", "m", "p", "older")), (1, text("s", "m", "p", "new")), (2, told)) == ["new"]
-    assert final((0, text("s", "m", "p", "so ")), (1, delta("s", "m", "p", "far")), (2, told)) == [
-        "so far"
-    ]
+    begun = [(0, text("s", "m", "p", "so ")), (1, delta("s", "m", "p", "far"))]
+    assert final(*begun, (1.2, told)) == final(*begun, (2, told)) == ["so far"]
     assert final((1, removed("s", "m")), (2, told), (3, text("s", "x", "y", "z"))) == ["z"]
     nothing = history(1.0, user("s", "other"))
     assert final((1, text("s", "m", "p", "new")), (2, nothing)) == ["new"]
-    assert final((0, text("s", "m", "p", "so ")), (1, delta("s", "m", "p", "far")), (2, nothing)) == [
-        "so far"
-    ]
+    assert final(*begun, (1.2, nothing)) == final(*begun, (2, nothing)) == ["so far"]
 
 
 def test_a_text_written_since_it_was_asked_goes_on() -> None:
@@ -155,8 +152,9 @@ def test_a_text_written_since_it_was_asked_goes_on() -> None:
     told = history(
         1.0, assistant("s", "m", finish=""), settled(text("s", "m", "p", "old")), user("s", "m2")
     )
-    after = (3, delta("s", "m", "p", ", so good"))
-    assert final(*before, (2, told), after) == ["so far, so good"]
+    after = delta("s", "m", "p", ", so good")
+    for heard in (1.6, 9.0):  # before the piece is in a snapshot, and after
+        assert final(*before, (heard, told), (9.1, after)) == ["so far, so good"]
 
 
 def test_pieces_of_a_part_that_nobody_heard_of_do_not_hide_the_answer() -> None:
@@ -207,6 +205,15 @@ def test_what_is_told_again_after_its_removal_is_back() -> None:
     assert final(*before, (4, told), (5, text("s", "m", "p", "and new"))) == ["and new"]
     without = history(2.5, user("s", "m"))
     assert final((0, text("s", "m", "p", "first")), (2.6, without), (4, told)) == ["back"]
+
+
+def test_what_an_older_answer_did_not_have_a_newer_one_may() -> None:
+    """T10: two answers on their way at once: an undo, seen by the first, was undone before the second."""
+    without, told = (
+        history(2.5, user("s", "m")),
+        history(3.0, user("s", "m"), text("s", "m", "p", "back")),
+    )
+    assert final((0, text("s", "m", "p", "first")), (5, without), (6, told)) == ["back"]
 
 
 def test_a_message_stays_with_a_part_that_was_heard_since() -> None:
