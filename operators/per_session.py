@@ -97,8 +97,7 @@ class SessionFold(Generic[_State, _Out]):
         self._logic = logic
         self.name = self._name = type(logic).__name__
         self._report = report
-        timed = getattr(type(logic), "deadline", None) is not getattr(Logic, "deadline", None)
-        self._deadline = logic.deadline if timed else None
+        self._deadline = None if type(logic).deadline is Logic[_State, _Out].deadline else logic.deadline
         self.on_event = self._make_fold(SessionEvent)
 
     def calls(self) -> Mapping[type[SessionEvent], Call[_Out]]:
