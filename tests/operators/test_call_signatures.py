@@ -48,6 +48,9 @@ def test_a_round_is_no_loop_when_all_its_calls_are_equal() -> None:
     equal = calls("aaaaaa", 2)
     equal.lengths[0] = 1  # results differed from one to the next
     assert equal.loop(3) == (0, 0)
+    after_others = calls("bbbaaaaaa", 2)
+    after_others.lengths[0] = 1
+    assert after_others.loop(3) == (0, 0)
 
 
 def test_a_result_that_differs_cuts_each_period_by_itself() -> None:

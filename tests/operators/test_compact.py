@@ -1307,6 +1307,20 @@ def test_a_limit_that_cannot_be_looked_up_for_a_verdict_is_a_fault() -> None:
     assert [(each.where, each.session_id, each.at) for each in line.faults] == [("ContextLimits", "s", 9)]
 
 
+def test_a_limit_that_cannot_be_looked_up_is_a_fault_of_that_time() -> None:
+    """U11, S12: there is no attempt without one."""
+
+    def find(provider_id: str, model_id: str) -> int:
+        raise LookupError("no table")
+
+    action = Calls(succeeds)
+    line = Timeline()
+    line.watch(ops.compact(action, ContextLimits(find)))
+    line.play((4, assistant("s", "m1", input=160_000)), (5, assistant("s", "m2", input=170_000)))
+    assert [(each.where, each.session_id, each.at) for each in line.faults] == [("ContextLimits", "s", 4)]
+    assert action.triggers == []
+
+
 @pytest.mark.parametrize("end", [deleted("s"), ev.SessionExpired("s"), error("s", "MessageAbortedError")])
 def test_what_ends_an_attempt_is_when_it_ends(end: SessionEvent) -> None:
     """C4: its outcome has the time of the deletion, the expiry or the abort."""
