@@ -110,6 +110,15 @@ def test_a_message_and_its_parts() -> None:
     assert whole.last.key == "n\0a"
 
 
+def test_a_part_before_its_message() -> None:
+    """It has none yet; and what follows it may have a longer name that begins as its own."""
+    whole = built(["m\0a", "m\0a!", "m\0aA", "m\0ab"])
+    first = whole.get("m\0a")
+    assert first is not None
+    assert whole.message_of(first) is None
+    assert [each.key for each in whole.after(first)] == ["m\0a!", "m\0aA", "m\0ab"]
+
+
 def test_it_can_be_stored() -> None:
     """A checkpoint is one encode and one decode."""
     whole = built([f"{number:03}" for number in range(100)]).completed()

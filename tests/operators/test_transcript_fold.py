@@ -187,6 +187,12 @@ def test_an_answer_without_a_step_ends_quietly() -> None:
     ) == [("p", "a")]
 
 
+def test_reasoning_alone_is_no_step() -> None:
+    """T11: a message that is over without any keeps what it thought."""
+    rows = [answering("m"), of("reasoning", text("s", "m", "r", "")), delta("s", "m", "r", "hm")]
+    assert told(*rows, assistant("s", "m", completed=9.0)) == [("r", "hm")]
+
+
 def test_reasoning_is_streamed_until_it_ends() -> None:
     """T11: a snapshot of it in between is a barrier as for a text; its end is the end."""
     part = of("reasoning", text("s", "m", "r", ""))
