@@ -140,6 +140,8 @@ def test_the_instant_of_the_question_counts_as_after_it() -> None:
     assert final((0, text("s", "m", "p", "older")), (1, text("s", "m", "p", "new")), (2, told)) == ["new"]
     begun = [(0, text("s", "m", "p", "so ")), (1, delta("s", "m", "p", "far"))]
     assert final(*begun, (1.2, told)) == final(*begun, (2, told)) == ["so far"]
+    followed = history(1.0, user("s", "m"), text("s", "m", "p", "old"), user("s", "m2"))
+    assert final(*begun, (1.2, followed)) == ["so far"], "though no more of it is to be expected"
     assert final((1, removed("s", "m")), (2, told), (3, text("s", "x", "y", "z"))) == ["z"]
     nothing = history(1.0, user("s", "other"))
     assert final((1, text("s", "m", "p", "new")), (2, nothing)) == ["new"]
