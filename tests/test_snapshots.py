@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from operators.per_session import Logic, SessionFold
-from operators.snapshots import SnapshotRefused
+from operators.snapshots import Kept, SnapshotRefused, encode, state_type
 from streams import events as ev
 from streams import recordings
 from streams import testing as say
@@ -166,3 +166,28 @@ def test_what_is_of_another_is_refused() -> None:
         with pytest.raises(SnapshotRefused, match=words):
             fresh.restore(data)
         assert not fresh.states
+
+
+def test_what_is_damaged_says_where() -> None:
+    """By the operator's name, and in the words of whoever could not read it."""
+    damaged = encode("Counting", 1, Kept({"s": Count("many")}, {}))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SnapshotRefused) as refused:
+        fold(Counting()).restore(damaged)
+    assert str(refused.value) == (
+        "the snapshot of Counting is damaged: Expected `int`, got `str` - at `$.states[...].number`"
+    )
+
+
+def test_a_logic_that_does_not_say_what_it_keeps_is_refused() -> None:
+    """Its states could be written down, and not read back."""
+
+    class Silent(Counting):
+        def start(self, session_id, now):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            return Count()
+
+    with pytest.raises(
+        SnapshotRefused, match=r"start.* must say in its annotation what it returns, got None"
+    ):
+        fold(Silent()).restore(fold(Counting()).snapshot())
+    with pytest.raises(SnapshotRefused, match=r"must say in its annotation what it returns, got ~_State"):
+        state_type(Logic.start)

@@ -3,7 +3,7 @@
 import pytest
 
 import operators as ops
-from operators.session_tree import SessionTree
+from operators.session_tree import SessionTree, TreeFold
 from streams import events as ev
 from streams.testing import Timeline, busy, created, deleted, delta, outputs, updated
 
@@ -114,3 +114,18 @@ def test_other_events_and_an_empty_stream() -> None:
     """Only what a session says of itself makes links."""
     assert outputs(ops.session_tree(), []) == []
     assert outputs(ops.session_tree(), [busy("s"), delta("s", "m", "x", "hi")]) == []
+
+
+def test_a_deleted_session_that_is_created_anew_is_heard_again() -> None:
+    """E1: at once; an update alone is a straggler's for a minute, and then a session's like any."""
+    anew = outputs(ops.session_tree(), [(0, created("a")), (1, deleted("a")), (2, created("a"))])
+    assert [(each.session_id, each.gone) for each in anew] == [("a", False), ("a", True), ("a", False)]
+    moved = [(0, created("a")), (1, deleted("a")), (2, created("a")), (3, updated("a", parent_id="p"))]
+    assert outputs(ops.session_tree(), moved)[-1].parent_id == "p"
+    late = [(0, created("a")), (1, deleted("a")), (30, updated("a")), (100, updated("a", parent_id="p"))]
+    assert [each.parent_id for each in outputs(ops.session_tree(), late)] == ["", "", "p"]
+
+
+def test_its_snapshots_have_its_name() -> None:
+    """What a checkpoint finds it by."""
+    assert TreeFold().name == "TreeFold"
