@@ -12,6 +12,7 @@ from operators.gauge import Accounting, Gauge, GaugeState, Reading, Reason, Samp
 from operators.lift import Operator
 from operators.pending_output import PendingOutput
 from operators.per_session import Logic, per_session
+from operators.tool_states import ENDED
 from streams import checks
 from streams.events import (
     MessageUpdated,
@@ -200,7 +201,7 @@ class Pace:
 
     def holds(self, state: TriggerState, now: float) -> bool:
         """Whether it is too early for another trigger."""
-        return bool(state.triggered) and (self.is_cooling(state, now) or self.is_used_up(state, now))
+        return self.is_cooling(state, now) or self.is_used_up(state, now)
 
     def is_cooling(self, state: TriggerState, now: float) -> bool:
         """Whether the last trigger was too recent (C1)."""
@@ -247,13 +248,18 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
         self, state: TriggerState, event: PartUpdated, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
         """Most parts settle nothing."""
-        cause = take_part(state, event.part, now)
+        part, tool = event.part, event.part.state
+        if part.type != "compaction" if tool is None else tool.status not in ENDED:
+            return ()
+        cause = take_part(state, part, now)
         return () if cause is None else self._consider(state, cause, now)
 
     def _consider(
         self, state: TriggerState, cause: Cause, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
-        if not state.samples or is_compacting(state, now) or self._pace.holds(state, now):
+        if not state.samples or (state.compacting is not None and is_compacting(state, now)):
+            return ()
+        if state.triggered and self._pace.holds(state, now):
             return ()
         reading, faults = self._pressure.read(state, now)
         trigger = self._pressure.find(state, cause, now, reading)
@@ -279,7 +285,7 @@ def take_part(state: TriggerState, part: Part, now: float) -> Cause | None:
         state.compaction_message = part.message_id
         state.compacting = now
     tool = part.state
-    if tool is None or tool.status not in ("completed", "error"):
+    if tool is None or tool.status not in ENDED:
         return None
     size = len(tool.output) or len(tool.error)
     state.pending.settled(part.call_id or part.id, part.message_id, size)

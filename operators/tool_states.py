@@ -7,6 +7,7 @@ import msgspec
 from streams.events import NO_RAW, Part, ToolState
 
 __all__ = [
+    "ENDED",
     "Word",
     "exit_code",
     "json_of",
@@ -17,6 +18,9 @@ __all__ = [
     "output_size",
     "reason_of",
 ]
+
+ENDED: Final = ("completed", "error")
+"""Statuses of a call that is over."""
 
 Word = Literal["completed", "failed", "denied", "aborted"]
 """How a call ended, in the tool's own words."""

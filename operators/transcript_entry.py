@@ -3,6 +3,7 @@
 import msgspec
 
 from operators.streamed_text import TextView
+from operators.tool_states import ENDED
 from operators.transcript_json import with_text
 from streams.events import MessageUpdated
 
@@ -79,7 +80,7 @@ class TranscriptEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     @property
     def settled(self) -> bool:
         """Whether no more is to come: its time has ended, or its call has."""
-        return self.ended is not None or self.status in ("completed", "error")
+        return self.ended is not None or self.status in ENDED
 
     @property
     def message_key(self) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from operators.sparse import put, sparse
+from operators.tool_states import ENDED
 from streams.events import MessageUpdated, Part, PartUpdated, SessionEvent
 
 __all__ = ["ACTIVE", "LATE", "Turn", "is_final", "is_over"]
@@ -91,7 +92,7 @@ class Turn(msgspec.Struct, gc=False):
 def is_over(part: Part) -> bool:
     """Whether a part has come to its end."""
     if part.state is not None:
-        return part.state.status in ("completed", "error")
+        return part.state.status in ENDED
     return part.ended is not None
 
 
