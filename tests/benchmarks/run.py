@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 EVENTS = 20_000
 LONG = 100_000
 SIZES = [1_000, 10_000, 100_000]
-ROUNDS = 3
+ROUNDS = 7
 
 
 def quick() -> list[Target]:
