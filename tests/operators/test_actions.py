@@ -312,7 +312,7 @@ def test_a_source_without_a_report_logs_what_raises() -> None:
 
 
 def test_a_coroutine_without_a_loop_says_what_to_do() -> None:
-    """X10: in words that name both ways out."""
+    """In words that name both ways out."""
 
     async def never_run(about: str) -> None: ...
 

@@ -44,12 +44,12 @@ def test_a_result_is_told_by_number_and_time() -> None:
     ],
 )  # fmt: skip
 def test_how_its_action_ended(stage: str, ended: dict[str, object], finding: Finding | None) -> None:
-    """C4, C5: an answer, none, an error, or a wait that was given up; in time, or late."""
+    """C3, C4: an answer, none, an error, or a wait that was given up; in time, or late."""
     assert attempt(stage).answered(replace(ENDED, **ended), JUDGE, 70.0) == finding
 
 
 def test_a_wait_that_was_given_up_changes_nothing_once_it_is_overdue() -> None:
-    """C5: the work may go on; only the ceiling ends it."""
+    """C3: the work may go on; only the ceiling ends it."""
     late = attempt("overdue")
     late.due = 665.0
     assert late.answered(replace(ENDED, error="slow", only_waiting=True), JUDGE, 70.0) is None

@@ -391,13 +391,13 @@ class TestExpiry:
     """The fold alone."""
 
     def test_the_first_event_arms_the_time_to_live(self) -> None:
-        """X3: at its end, not before: no timer fires that has nothing to do."""
+        """X11: at its end, not before: no timer fires that has nothing to do."""
         fold = Expiry(600.0, inf)
         fold.touch(part("s"), 5.0)
         assert fold.deadlines.armed == {"s": 605.0}
 
     def test_a_request_that_is_asked_twice_is_one(self) -> None:
-        """E1: what is kept of it does not grow."""
+        """R5: what is kept of it does not grow."""
         fold = Expiry(600.0, inf)
         asked = fold.calls()[ev.PermissionAsked]
         for at in range(9):

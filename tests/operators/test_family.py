@@ -207,7 +207,7 @@ def test_a_fault_of_a_timer_and_of_the_end(diary: Diary) -> None:
 
 
 def test_a_deadline_that_moved_is_looked_at_again(diary: Diary) -> None:
-    """E3: later than it was armed, it fires later; taken away, never."""
+    """X11: later than it was armed, it fires later; taken away, never."""
     diary.play(
         (0, text("a", "m", "x", "hi")), (0, text("b", "m", "x", "hi")), (4, text("a", "m", "x", "!"))
     )
@@ -220,7 +220,7 @@ def test_a_deadline_that_moved_is_looked_at_again(diary: Diary) -> None:
 
 
 def test_a_reconnect_sets_every_session_s_deadline(diary: Diary) -> None:
-    """S5: what was pending before may have ended unheard."""
+    """S1: what was pending before may have ended unheard."""
     diary.play((0, idle("a")), (0, idle("b")))
     assert diary.play((3, ev.StreamConnected())) == ["connected"]
     assert diary.deadlines.armed == {"a": 4, "b": 4}
@@ -228,7 +228,7 @@ def test_a_reconnect_sets_every_session_s_deadline(diary: Diary) -> None:
 
 
 def test_a_tombstone_comes_due(diary: Diary) -> None:
-    """E1: a deleted session's name is forgotten in time, and nothing is left of it."""
+    """E5: a deleted session's name is forgotten in time, and nothing is left of it."""
     diary.play((0, created("a")), (1, deleted("a")))
     (due,) = diary.deadlines.armed.values()
     assert diary.fire(due) == []
@@ -237,7 +237,7 @@ def test_a_tombstone_comes_due(diary: Diary) -> None:
 
 
 def test_a_session_created_anew_is_heard_again(diary: Diary) -> None:
-    """E1: and only that one."""
+    """E5: and only that one."""
     diary.play((0, created("a")), (0, created("b")), (1, deleted("a")), (1, deleted("b")))
     assert diary.play((2, updated("a"))) == []
     diary.play((3, created("a")))

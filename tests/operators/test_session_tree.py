@@ -117,7 +117,7 @@ def test_other_events_and_an_empty_stream() -> None:
 
 
 def test_a_deleted_session_that_is_created_anew_is_heard_again() -> None:
-    """E1: at once; an update alone is a straggler's for a minute, and then a session's like any."""
+    """E5: at once; an update alone is a straggler's for a minute, and then a session's like any."""
     anew = outputs(ops.session_tree(), [(0, created("a")), (1, deleted("a")), (2, created("a"))])
     assert [(each.session_id, each.gone) for each in anew] == [("a", False), ("a", True), ("a", False)]
     moved = [(0, created("a")), (1, deleted("a")), (2, created("a")), (3, updated("a", parent_id="p"))]

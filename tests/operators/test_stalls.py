@@ -435,7 +435,7 @@ def test_a_retry_is_blocked_beyond_our_patience_only() -> None:
 
 
 def test_an_idle_child_s_progress_is_nobody_s() -> None:
-    """P18: below a task tool only the sessions at work count, and those that were heard of."""
+    """P9: below a task tool only the sessions at work count, and those that were heard of."""
     rows = [
         (0, busy("p")),
         (0, created("c", "p")),

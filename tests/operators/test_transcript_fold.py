@@ -286,7 +286,7 @@ def test_a_prompt_told_again_waits_as_its_newest() -> None:
 
 
 def test_pieces_that_wait_wake_nobody() -> None:
-    """X3: there is nothing to be written yet, and one deadline: when they are given up."""
+    """X11: there is nothing to be written yet, and one deadline: when they are given up."""
     logic = TranscriptSnapshotsLogic(TranscriptFold(None, None), 0.5, 5.0)
     state = logic.start("s", 0.0)
     logic.on_event(state, delta("s", "m", "p", "?"), 0.0)
