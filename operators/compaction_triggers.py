@@ -248,18 +248,13 @@ class CompactionTriggersLogic(Logic[TriggerState, CompactionTrigger]):
         self, state: TriggerState, event: PartUpdated, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
         """Most parts settle nothing."""
-        part, tool = event.part, event.part.state
-        if part.type != "compaction" if tool is None else tool.status not in ENDED:
-            return ()
-        cause = take_part(state, part, now)
+        cause = take_part(state, event.part, now)
         return () if cause is None else self._consider(state, cause, now)
 
     def _consider(
         self, state: TriggerState, cause: Cause, now: float
     ) -> Iterable[CompactionTrigger | Fault]:
-        if not state.samples or (state.compacting is not None and is_compacting(state, now)):
-            return ()
-        if state.triggered and self._pace.holds(state, now):
+        if not state.samples or is_compacting(state, now) or self._pace.holds(state, now):
             return ()
         reading, faults = self._pressure.read(state, now)
         trigger = self._pressure.find(state, cause, now, reading)
