@@ -187,7 +187,8 @@ class TranscriptFold:
         return text
 
     def remove(self, state: TranscriptState, key: str, since: float, now: float) -> None:
-        """A part, or a message with its parts, is no longer; stragglers of it stay out."""
+        """A part, or a message with its parts, is no longer: stragglers of it stay out, and what a
+        history asked for at ``since`` or before has of it."""
         state.removed = put(state.removed, key, since)
         for oldest in list(state.removed)[:-REMOVED]:
             del state.removed[oldest]
