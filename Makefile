@@ -72,7 +72,8 @@ coverage: $(READY)        ## branch coverage of streams/ and operators/
 mutation: $(READY)        ## change operators/ one place at a time, and see a test fail: tests/MUTATION.md
 	$(BIN)/python -m pip install --quiet --group mutation
 	$(BIN)/mutmut run --max-children 1 $(MUTANTS)
-	$(BIN)/mutmut results | grep -v ": not checked$$" || echo "all that was run was killed"
+	@results=$$($(BIN)/mutmut results) && \
+	  { echo "$$results" | grep -v ": not checked$$" || echo "all that was run was killed"; }
 
 audit: $(READY)           ## known vulnerabilities of what a user installs
 	$(BIN)/python .ci/audit.py
