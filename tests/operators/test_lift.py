@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
-from loguru import logger
 from reactivex import Observable, Subject, abc
 from reactivex.disposable import Disposable
 
@@ -84,20 +83,15 @@ def test_a_fault_of_a_value_of_no_session_has_none() -> None:
     assert [(each.where, each.session_id) for each in line.faults] == [("subscriber", "")]
 
 
-def test_a_source_that_is_no_hub_logs_its_faults_and_goes_on() -> None:
+def test_a_source_that_is_no_hub_logs_its_faults_and_goes_on(log: list[str]) -> None:
     """S12: it has no ``errors``; the log has them, in one line each."""
-    logged: list[str] = []
-    number = logger.add(lambda message: logged.append(message.record["message"]))
     source, seen, clock = Subject[SessionEvent](), list[ev.SessionError](), Replay()
-    try:
-        source.pipe(per_session(EchoLogic(), scheduler=clock)).subscribe(seen.append)
-        source.on_next(part("bad"))
-        source.on_next(part("good"))
-    finally:
-        logger.remove(number)
+    source.pipe(per_session(EchoLogic(), scheduler=clock)).subscribe(seen.append)
+    source.on_next(part("bad"))
+    source.on_next(part("good"))
     assert [each.error.name for each in seen] == ["good"]
-    assert len(logged) == 1
-    assert "RuntimeError: bad" in logged[0]
+    assert len(log) == 1
+    assert "RuntimeError: bad" in log[0]
 
 
 def test_the_scheduler_of_subscribe_reaches_the_source() -> None:

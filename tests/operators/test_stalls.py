@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from event_ids import numbered
 
 import operators as ops
 from streams import events as ev
@@ -389,10 +390,6 @@ def test_a_call_told_late_is_life_where_nothing_tells_that_it_is_old() -> None:
         (5, msgspec.structs.replace(late, event_id="evt_1")),
     ]
     assert reports(*known, until=600, stale=500, tool_stale=500) == []
-
-
-def numbered(event: SessionEvent, number: int) -> SessionEvent:
-    return msgspec.structs.replace(event, event_id=f"evt_{number:026}")
 
 
 @pytest.mark.parametrize(

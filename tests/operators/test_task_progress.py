@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from event_ids import numbered
 from msgspec.structs import replace
 
 import operators as ops
@@ -648,9 +649,16 @@ def test_late_joiner_hears_the_idle_after_the_final_answer() -> None:
     assert [state for _, state in states(*rows, until=30)].count("completed") == 1
 
 
-def numbered(event: SessionEvent, number: int) -> SessionEvent:
-    return msgspec.structs.replace(event, event_id=f"evt_{number:04}")
+BEGUN: list[Row] = [(0.0, numbered(C, 1)), (0.0, numbered(busy("c"), 2))]
 
+SPAWNED: list[Row] = [
+    (0.0, created("p", "root")),
+    (0.0, busy("p")),
+    (1.0, created("c", "p")),
+    (1.0, text("p", "m", "x", "spawned")),
+    (2.0, busy("c")),
+    (8.0, text("c", "m2", "y", "ok")),
+]
 
 OVERTAKEN = [
     delta("c", "m", "x", "b"),
@@ -665,8 +673,7 @@ OVERTAKEN = [
 def test_what_the_idle_overtook_begins_no_turn(event: SessionEvent) -> None:
     """S4: an event with an older id than the idle's arrives after it: the task stays as it is."""
     rows = [
-        (0.0, numbered(C, 1)),
-        (0.0, numbered(busy("c"), 2)),
+        *BEGUN,
         (6.0, numbered(delta("c", "m", "x", "a"), 3)),
         (10.0, numbered(idle("c"), 5)),
     ]
@@ -678,8 +685,7 @@ def test_what_the_idle_overtook_begins_no_turn(event: SessionEvent) -> None:
 def test_output_that_the_idle_overtook_ends_the_task() -> None:
     """S4: an idle that overtook all output of its turn is believed once that has come."""
     rows = [
-        (0.0, numbered(C, 1)),
-        (0.0, numbered(busy("c"), 2)),
+        *BEGUN,
         (8.0, numbered(idle("c"), 4)),
         (8.1, numbered(delta("c", "m", "x", "a"), 3)),
     ]
@@ -689,8 +695,7 @@ def test_output_that_the_idle_overtook_ends_the_task() -> None:
 def test_error_that_the_idle_overtook_is_the_reason() -> None:
     """S4, P5: the error of an abort that comes after the idle corrects what was believed."""
     rows = [
-        (0.0, numbered(C, 1)),
-        (0.0, numbered(busy("c"), 2)),
+        *BEGUN,
         (6.0, numbered(text("c", "m", "x", "a"), 3)),
         (8.0, numbered(idle("c"), 5)),
         (8.1, numbered(error("c", "MessageAbortedError"), 4)),
@@ -708,12 +713,7 @@ def test_a_task_that_is_owed_a_wake_is_not_done() -> None:
     What is still told of the old turn changes that as little as an idle that comes twice.
     """
     rows = [
-        (0.0, created("p", "root")),
-        (0.0, busy("p")),
-        (1.0, created("c", "p")),
-        (1.0, text("p", "m", "x", "spawned")),
-        (2.0, busy("c")),
-        (8.0, text("c", "m2", "y", "ok")),
+        *SPAWNED,
         (9.0, idle("p")),
         (10.0, idle("c")),
         (11.0, tool("p", "c1", "bash", "completed", message_id="m")),
@@ -726,24 +726,13 @@ def test_a_task_that_is_owed_a_wake_is_not_done() -> None:
 
 def test_a_task_at_work_is_owed_nothing() -> None:
     """P6: it hears of its child's end in the turn that it is in."""
-    rows = [
-        (0.0, created("p", "root")),
-        (0.0, busy("p")),
-        (1.0, created("c", "p")),
-        (1.0, text("p", "m", "x", "spawned")),
-        (2.0, busy("c")),
-        (8.0, text("c", "m2", "y", "ok")),
-        (10.0, idle("c")),
-        (12.0, idle("p")),
-    ]
-    assert states(*rows, session="p")[-1] == (12.0, "completed")
+    assert states(*SPAWNED, (10.0, idle("c")), (12.0, idle("p")), session="p")[-1] == (12.0, "completed")
 
 
 def overtaken(*rows: Row, until: float = 60) -> list[tuple[float, str]]:
     """A task whose idle, event 5, came at 10 s."""
     begun = [
-        (0.0, numbered(C, 1)),
-        (0.0, numbered(busy("c"), 2)),
+        *BEGUN,
         (6.0, numbered(text("c", "m", "x", "a"), 3)),
     ]
     return states(*begun, (10.0, numbered(idle("c"), 5)), *rows, until=until)
@@ -865,7 +854,7 @@ def test_a_task_of_which_nothing_was_heard_ends_as_gone() -> None:
 
 def test_a_final_answer_that_the_idle_overtook_ends_the_task() -> None:
     """S4: it is the only output of its turn; of a session without statuses too."""
-    begun = [(0.0, numbered(C, 1)), (0.0, numbered(busy("c"), 2)), (8.0, numbered(idle("c"), 5))]
+    begun = [*BEGUN, (8.0, numbered(idle("c"), 5))]
     late = (8.5, numbered(assistant("c", "m", created=1, completed=8), 4))
     seen = progress(*begun, late)
     assert [(at, each.state) for at, each in seen][-2:] == [(8.0, "idle"), (8.5, "completed")]
@@ -875,7 +864,7 @@ def test_a_final_answer_that_the_idle_overtook_ends_the_task() -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_late_abort_of_a_task_without_output(known: bool) -> None:
     """S4, P5: nothing came of it, and then it is told why."""
-    begun = [(0.0, numbered(C, 1)), (0.0, numbered(busy("c"), 2)), (8.0, numbered(idle("c"), 5))]
+    begun = [*BEGUN, (8.0, numbered(idle("c"), 5))]
     aborted = numbered(error("c", "MessageAbortedError"), 4 if known else 6)
     assert states(*begun, (8.5, aborted))[-1] == ((8.5, "aborted") if known else (8.0, "idle"))
 

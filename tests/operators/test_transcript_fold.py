@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from event_ids import numbered
 from msgspec.structs import replace
 
 import operators as ops
@@ -18,10 +19,6 @@ from streams.testing import assistant, busy, compacted, delta, idle, outputs, te
 Timed = SessionEvent | tuple[float, SessionEvent]
 
 Told = list[tuple[str, str]]
-
-
-def numbered(event: SessionEvent, number: int) -> SessionEvent:
-    return replace(event, event_id=f"evt_{number:026}")
 
 
 def of(kind: str, event: PartUpdated, **fields: Any) -> PartUpdated:
@@ -109,8 +106,8 @@ def test_what_never_got_a_part_is_counted_all_of_it() -> None:
     assert seen[-1].dropped == 5
 
 
-def test_a_repeated_removal_of_nothing_keeps_the_rest() -> None:
-    """T11: a text that waits before one that broke off keeps neither from being dropped."""
+def test_a_text_that_waits_keeps_no_other_from_breaking_off() -> None:
+    """T11: pieces whose part has not come are looked past."""
     rows = [
         delta("s", "m1", "waits", "?"),
         answering("m1"),

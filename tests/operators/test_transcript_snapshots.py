@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from event_ids import numbered
 from msgspec.structs import replace
 from reactivex import Subject
 
@@ -68,11 +69,6 @@ def texts(snapshot: ops.TranscriptSnapshot) -> list[str]:
 def final(*events: Timed, **policy: Any) -> list[str]:
     """The texts at the end."""
     return texts(snapshots(*events, **policy)[-1])
-
-
-def numbered(event: SessionEvent, number: int) -> SessionEvent:
-    """The event with an id as opencode makes them, which sort by time."""
-    return replace(event, event_id=f"evt_{number:026}")
 
 
 def typed(kind: str, part_id: str, **fields: Any) -> PartUpdated:

@@ -1,6 +1,7 @@
 """``Turn``: work told from the bookkeeping around it."""
 
 import pytest
+from event_ids import numbered
 from msgspec.structs import replace
 
 from operators.turn import LATE, Turn, is_over
@@ -8,14 +9,14 @@ from streams import events as ev
 from streams.testing import busy, text, tool
 
 
-def numbered(number: int) -> ev.SessionEvent:
-    return replace(busy("s"), event_id=f"evt_{number:026}")
+def made(number: int) -> ev.SessionEvent:
+    return numbered(busy("s"), number)
 
 
 def rested() -> Turn:
     """Idle since 10 s, by event 5."""
     turn = Turn("s", active=True)
-    turn.rest(numbered(5), 10.0)
+    turn.rest(made(5), 10.0)
     return turn
 
 
@@ -31,7 +32,7 @@ def rested() -> Turn:
 )  # fmt: skip
 def test_what_the_idle_overtook_is_late_for_five_seconds(number: int, now: float, late: bool) -> None:
     """S4: made before the idle, and heard within five seconds after it, the fifth among them."""
-    assert rested().is_late(numbered(number), now) is late
+    assert rested().is_late(made(number), now) is late
 
 
 def test_nobody_knows_without_an_id_and_nothing_is_late_at_work() -> None:
@@ -39,7 +40,7 @@ def test_nobody_knows_without_an_id_and_nothing_is_late_at_work() -> None:
     turn = rested()
     assert not turn.is_late(busy("s"), 10.0)
     turn.active = True
-    assert not turn.is_late(numbered(1), 10.0)
+    assert not turn.is_late(made(1), 10.0)
     assert not turn.is_late(busy("s"), 10.0)
 
 
